@@ -1,0 +1,240 @@
+//! One connection of a reactor: an engine, a descriptor, and what is waiting between them.
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::buffer::Buffer;
+use crate::engine::{Engine, Status};
+use crate::error::Failure;
+use crate::fd::{self, Transfer};
+
+/// Plaintext is encrypted and sent in batches of about this size, so that a partial send leaves little behind.
+const BATCH: usize = 32 * 1024;
+/// OpenSSL's largest record.
+const RECORD: usize = 16 * 1024;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Handshake,
+    Open,
+    /// Nothing more will come from the peer.
+    Ended,
+    Failed,
+    /// Python has let go: what is left in the outgoing buffer is sent, what comes is thrown away, then it closes.
+    Lingering,
+}
+
+pub struct Connection {
+    pub engine: Arc<Mutex<Engine>>,
+    fd: OwnedFd,
+    /// The token of the listener that accepted it, 0 when it was attached.
+    pub listener: u64,
+    pub stage: Stage,
+    /// What the descriptor can do, as far as its edge-triggered events and our own calls have told.
+    pub readable: bool,
+    pub writable: bool,
+    /// The peer has closed or reset: a short read is not the end of what there is.
+    pub hung_up: bool,
+    /// There is something to do that no event will tell of.
+    pub kicked: bool,
+    /// A question was told and its answer has not come.
+    pub asking: bool,
+    pub queued: bool,
+    pub corked: bool,
+    pub paused: bool,
+    pub want_drain: bool,
+    /// `end` was called: close_notify and FIN follow what is waiting.
+    pub ending: bool,
+    pub finished: bool,
+    /// When the handshake, or lingering, has taken too long.
+    pub deadline: Option<f64>,
+    /// The error of a send, told once everything readable has been read.
+    pub send_error: Option<i32>,
+    /// Plaintext that is not encrypted yet.
+    waiting: Buffer,
+    /// How much plaintext the outgoing ciphertext stands for.
+    encrypted: usize,
+}
+
+impl Connection {
+    pub fn new(engine: Arc<Mutex<Engine>>, fd: OwnedFd, listener: u64, deadline: Option<f64>) -> Self {
+        Connection {
+            engine,
+            fd,
+            listener,
+            stage: Stage::Handshake,
+            readable: false,
+            writable: true,
+            hung_up: false,
+            kicked: false,
+            asking: false,
+            queued: false,
+            corked: false,
+            paused: false,
+            want_drain: false,
+            ending: false,
+            finished: false,
+            deadline,
+            send_error: None,
+            waiting: Buffer::default(),
+            encrypted: 0,
+        }
+    }
+
+    pub fn fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    /// Application bytes that have not left yet.
+    pub fn pending(&self) -> usize {
+        self.waiting.len() + self.encrypted
+    }
+
+    /// Takes all of `data`; what can leave now does, the last batch only when the connection is not `corked`.
+    pub fn write(&mut self, engine: &mut Engine, data: &[u8], cork: bool) {
+        if matches!(self.stage, Stage::Failed | Stage::Lingering) || self.send_error.is_some() {
+            return;
+        }
+        if self.stage == Stage::Handshake || !self.waiting.is_empty() {
+            self.waiting.extend(data);
+            return;
+        }
+        let rest = self.encrypt(engine, data);
+        self.waiting.extend(&data[data.len() - rest..]);
+        if !cork {
+            self.push(engine);
+        }
+    }
+
+    /// Encrypts and sends `data` batch by batch until the descriptor is full; answers how much is left.
+    fn encrypt(&mut self, engine: &mut Engine, data: &[u8]) -> usize {
+        let mut rest = data;
+        while !rest.is_empty() {
+            if engine.outgoing().len() >= BATCH {
+                self.send(engine);
+                if engine.outgoing().len() >= BATCH {
+                    break;
+                }
+            }
+            let count = rest.len().min(RECORD);
+            if engine.state().outgoing.is_empty() && rest.len() > RECORD {
+                engine.state_mut().outgoing.reserve(BATCH + 2 * 1024);
+            }
+            if engine.write(&rest[..count]) != Status::Done {
+                return 0;
+            }
+            self.encrypted += count;
+            rest = &rest[count..];
+        }
+        rest.len()
+    }
+
+    /// Sends what can leave: ciphertext, waiting plaintext, and at last close_notify and FIN.
+    pub fn push(&mut self, engine: &mut Engine) {
+        loop {
+            self.send(engine);
+            if !engine.outgoing().is_empty() || self.send_error.is_some() {
+                return;
+            }
+            if !self.waiting.is_empty() && self.may_write() {
+                let waiting = std::mem::take(&mut self.waiting);
+                let rest = self.encrypt(engine, waiting.as_slice());
+                self.waiting.extend(&waiting.as_slice()[waiting.len() - rest..]);
+                continue;
+            }
+            if !self.ending || self.finished || self.stage == Stage::Handshake {
+                return;
+            }
+            engine.shutdown();
+            if engine.outgoing().is_empty() {
+                fd::shutdown_write(self.fd());
+                self.finished = true;
+                return;
+            }
+        }
+    }
+
+    fn may_write(&self) -> bool {
+        matches!(self.stage, Stage::Open | Stage::Ended)
+    }
+
+    fn send(&mut self, engine: &mut Engine) {
+        while self.writable && self.send_error.is_none() && !engine.outgoing().is_empty() {
+            let outgoing = engine.outgoing();
+            match fd::send(self.fd(), outgoing) {
+                Transfer::Moved(count) => {
+                    self.writable = count == outgoing.len();
+                    engine.sent(count);
+                }
+                Transfer::WouldBlock => self.writable = false,
+                Transfer::Failed(errno) => self.send_error = Some(errno),
+            }
+        }
+        if engine.outgoing().is_empty() {
+            self.encrypted = 0;
+        }
+    }
+
+    /// One `recv` of as many records as there are, into memory that all connections share.
+    pub fn pull(&mut self, engine: &mut Engine) {
+        let buffer = engine.state_mut().incoming.tail();
+        let space = buffer.capacity() - buffer.len();
+        match fd::receive(self.fd(), buffer) {
+            Transfer::Moved(0) => {
+                self.readable = false;
+                engine.feed_eof();
+            }
+            // A short read means that there is no more, unless the end is behind it.
+            Transfer::Moved(count) => self.readable = count == space || self.hung_up,
+            Transfer::WouldBlock => self.readable = false,
+            Transfer::Failed(errno) => {
+                self.readable = false;
+                engine.fail(Failure::system(errno));
+            }
+        }
+    }
+
+    /// Python lets go. Answers whether the connection must linger to get rid of what it has to say.
+    pub fn release(&mut self, engine: &mut Engine, reset: bool) -> bool {
+        if reset {
+            fd::reset_on_close(self.fd());
+            return false;
+        }
+        self.waiting = Buffer::default();
+        engine.shutdown();
+        self.stage = Stage::Lingering;
+        self.ending = false;
+        self.send(engine);
+        let unsent = !engine.outgoing().is_empty() && self.send_error.is_none();
+        // Closing with unread bytes sends RST, which can destroy the alert on its way.
+        let alert = engine.failure().is_some_and(|failure| failure.alert_sent.is_some());
+        (unsent || alert) && !engine.eof() && self.send_error.is_none()
+    }
+
+    /// Answers whether a lingering connection is done.
+    pub fn linger(&mut self, engine: &mut Engine, scratch: &mut Vec<u8>) -> bool {
+        self.send(engine);
+        if self.send_error.is_some() {
+            return true;
+        }
+        if engine.outgoing().is_empty() && !self.finished {
+            fd::shutdown_write(self.fd());
+            self.finished = true;
+        }
+        while self.readable {
+            scratch.clear();
+            match fd::receive(self.fd(), scratch) {
+                Transfer::Moved(0) | Transfer::Failed(_) => return true,
+                Transfer::Moved(_) => {}
+                Transfer::WouldBlock => self.readable = false,
+            }
+        }
+        scratch.clear();
+        false
+    }
+}
+
+/// The engine of a connection; a reactor's connections are driven by its own thread alone.
+pub fn engine(engine: &Arc<Mutex<Engine>>) -> MutexGuard<'_, Engine> {
+    engine.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

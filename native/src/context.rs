@@ -1,0 +1,220 @@
+//! SSL_CTX: what connections share.
+
+use std::ffi::{c_int, c_long, CString};
+use std::sync::Arc;
+
+use foreign_types::ForeignType;
+use pyo3::prelude::*;
+
+use crate::callbacks;
+use crate::error::Failure;
+use crate::sys;
+use crate::trust::{Certificate, PrivateKey, TrustStore};
+
+/// An SSL_CTX with its reference; OpenSSL locks inside where contexts are shared.
+pub struct SharedContext(pub *mut sys::SSL_CTX);
+
+// SAFETY: an SSL_CTX that is not changed any more may be used by several threads (openssl-threads(7)).
+unsafe impl Send for SharedContext {}
+// SAFETY: as above.
+unsafe impl Sync for SharedContext {}
+
+impl Drop for SharedContext {
+    fn drop(&mut self) {
+        // SAFETY: one reference is ours.
+        unsafe { sys::SSL_CTX_free(self.0) };
+    }
+}
+
+#[pyclass(frozen, module = "aiotls._native")]
+pub struct Context(Arc<SharedContext>);
+
+impl Context {
+    pub fn share(&self) -> Arc<SharedContext> {
+        self.0.clone()
+    }
+}
+
+/// The exception for a call that failed, unless it answered 1.
+fn check(result: c_int) -> PyResult<()> {
+    if result == 1 {
+        return Ok(());
+    }
+    Err(Failure::from_queue().into())
+}
+
+fn text(value: &str) -> PyResult<CString> {
+    Ok(CString::new(value)?)
+}
+
+#[pymethods]
+impl Context {
+    #[new]
+    fn new() -> PyResult<Self> {
+        // SAFETY: a new context, configured before anybody else sees it.
+        unsafe {
+            let ctx = sys::SSL_CTX_new(sys::TLS_method());
+            if ctx.is_null() {
+                return Err(Failure::from_queue().into());
+            }
+            let context = Context(Arc::new(SharedContext(ctx)));
+            callbacks::install(ctx);
+            // The write buffer moves because ours grow; partial chains are completed only from a given `ca`; idle
+            // connections hold no buffers.
+            let modes = sys::SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
+                | sys::SSL_MODE_NO_AUTO_CHAIN
+                | sys::SSL_MODE_RELEASE_BUFFERS;
+            sys::SSL_CTX_ctrl(ctx, sys::SSL_CTRL_MODE, modes, std::ptr::null_mut());
+            let options = u64::from(sys::SSL_OP_NO_COMPRESSION as u32)
+                | u64::from(sys::SSL_OP_NO_RENEGOTIATION as u32)
+                | sys::SSL_OP_NO_TX_CERTIFICATE_COMPRESSION
+                | sys::SSL_OP_NO_RX_CERTIFICATE_COMPRESSION;
+            sys::SSL_CTX_set_options(ctx, options);
+            // Sessions are stored by us or not at all.
+            let cache = sys::SSL_SESS_CACHE_BOTH | sys::SSL_SESS_CACHE_NO_INTERNAL | SSL_SESS_CACHE_NO_AUTO_CLEAR;
+            sys::SSL_CTX_ctrl(ctx, sys::SSL_CTRL_SET_SESS_CACHE_MODE, cache, std::ptr::null_mut());
+            Ok(context)
+        }
+    }
+
+    #[pyo3(signature = (minimum, maximum, /))]
+    fn set_versions(&self, minimum: c_int, maximum: c_int) -> PyResult<()> {
+        // SAFETY: the context is live.
+        unsafe {
+            check(sys::SSL_CTX_set_min_proto_version(self.0 .0, minimum))?;
+            check(sys::SSL_CTX_set_max_proto_version(self.0 .0, maximum))
+        }
+    }
+
+    #[pyo3(signature = (mask, /))]
+    fn set_options(&self, mask: u64) {
+        // SAFETY: the context is live.
+        unsafe { sys::SSL_CTX_set_options(self.0 .0, mask) };
+    }
+
+    #[pyo3(signature = (ciphers, /))]
+    fn set_cipher_list(&self, ciphers: &str) -> PyResult<()> {
+        let ciphers = text(ciphers)?;
+        // SAFETY: the context is live, the string NUL-terminated.
+        check(unsafe { sys::SSL_CTX_set_cipher_list(self.0 .0, ciphers.as_ptr()) })
+    }
+
+    #[pyo3(signature = (suites, /))]
+    fn set_ciphersuites(&self, suites: &str) -> PyResult<()> {
+        let suites = text(suites)?;
+        // SAFETY: the context is live, the string NUL-terminated.
+        check(unsafe { sys::SSL_CTX_set_ciphersuites(self.0 .0, suites.as_ptr()) })
+    }
+
+    #[pyo3(signature = (groups, /))]
+    fn set_groups(&self, groups: &str) -> PyResult<()> {
+        let groups = text(groups)?;
+        // SAFETY: the context is live, the string NUL-terminated.
+        check(c_int::from(unsafe { sys::set_groups(self.0 .0, groups.as_ptr()) }))
+    }
+
+    #[pyo3(signature = (sigalgs, /))]
+    fn set_sigalgs(&self, sigalgs: &str) -> PyResult<()> {
+        let sigalgs = text(sigalgs)?;
+        // SAFETY: the context is live, the string NUL-terminated.
+        check(c_int::from(unsafe { sys::set_sigalgs(self.0 .0, sigalgs.as_ptr()) }))
+    }
+
+    #[pyo3(signature = (value, /))]
+    fn set_session_id_context(&self, value: &[u8]) -> PyResult<()> {
+        // SAFETY: the context is live, `value` is readable for its length, which OpenSSL checks.
+        check(unsafe { sys::SSL_CTX_set_session_id_context(self.0 .0, value.as_ptr(), value.len() as u32) })
+    }
+
+    #[pyo3(signature = (seconds, /))]
+    fn set_session_timeout(&self, seconds: c_long) {
+        // SAFETY: the context is live.
+        unsafe { sys::SSL_CTX_set_timeout(self.0 .0, seconds) };
+    }
+
+    #[pyo3(signature = (store, partial_chain, /))]
+    fn set_trust(&self, store: &Bound<'_, TrustStore>, partial_chain: bool) -> PyResult<()> {
+        // SAFETY: the context is live and takes a reference of its own to the store; the parameters belong to it.
+        unsafe {
+            sys::SSL_CTX_set1_cert_store(self.0 .0, store.get().0.as_ptr());
+            if partial_chain {
+                let parameters = sys::SSL_CTX_get0_param(self.0 .0);
+                check(sys::X509_VERIFY_PARAM_set_flags(parameters, sys::X509_V_FLAG_PARTIAL_CHAIN))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A given `ca` also completes the chains that a server sends.
+    #[pyo3(signature = (certificate, /))]
+    fn add_client_ca(&self, certificate: &Bound<'_, Certificate>) -> PyResult<()> {
+        // SAFETY: both are live; the context copies the name.
+        unsafe {
+            sys::SSL_CTX_ctrl(self.0 .0, SSL_CTRL_CLEAR_MODE, sys::SSL_MODE_NO_AUTO_CHAIN, std::ptr::null_mut());
+            check(sys::SSL_CTX_add_client_CA(self.0 .0, certificate.get().0.as_ptr()))
+        }
+    }
+
+    #[pyo3(signature = (chain, key, /))]
+    fn add_identity(&self, chain: Vec<Bound<'_, Certificate>>, key: Option<&Bound<'_, PrivateKey>>) -> PyResult<()> {
+        let Some((leaf, issuers)) = chain.split_first() else { return Ok(()) };
+        let mut stack = openssl::stack::Stack::new().map_err(Failure::from)?;
+        for issuer in issuers {
+            stack.push(issuer.get().0.clone()).map_err(Failure::from)?;
+        }
+        let leaf = leaf.get().0.as_ptr();
+        // SAFETY: all are live; the context takes references of its own.
+        unsafe {
+            if let Some(key) = key {
+                let key = key.get().0.as_ptr();
+                return check(sys::SSL_CTX_use_cert_and_key(self.0 .0, leaf, key, stack.as_ptr(), 1));
+            }
+            check(sys::SSL_CTX_use_certificate(self.0 .0, leaf))?;
+            let copied = sys::SSL_CTX_ctrl(self.0 .0, SSL_CTRL_CHAIN, 1, stack.as_ptr().cast());
+            check(copied as c_int)
+        }
+    }
+
+    #[pyo3(signature = (key, /))]
+    fn add_private_key(&self, key: &Bound<'_, PrivateKey>) -> PyResult<()> {
+        // SAFETY: both are live.
+        check(unsafe { sys::SSL_CTX_use_PrivateKey(self.0 .0, key.get().0.as_ptr()) })
+    }
+
+    fn cipher_names(&self) -> Vec<String> {
+        suite_names(self.0 .0)
+    }
+}
+
+/// Every suite that this OpenSSL can use, whatever the security level.
+#[pyfunction]
+pub fn cipher_suites() -> PyResult<Vec<String>> {
+    const TLS13: &std::ffi::CStr = c"TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:TLS_AES_128_CCM_SHA256:TLS_AES_128_CCM_8_SHA256";
+    // SAFETY: a context of our own, freed when `context` goes.
+    unsafe {
+        let context = SharedContext(sys::SSL_CTX_new(sys::TLS_method()));
+        if context.0.is_null() {
+            return Err(Failure::from_queue().into());
+        }
+        check(sys::SSL_CTX_set_cipher_list(context.0, c"ALL:COMPLEMENTOFALL:@SECLEVEL=0".as_ptr()))?;
+        check(sys::SSL_CTX_set_ciphersuites(context.0, TLS13.as_ptr()))?;
+        Ok(suite_names(context.0))
+    }
+}
+
+fn suite_names(ctx: *mut sys::SSL_CTX) -> Vec<String> {
+    // SAFETY: the context is live and owns the list; names are static.
+    unsafe {
+        let suites = sys::SSL_CTX_get_ciphers(ctx);
+        (0..sys::OPENSSL_sk_num(suites.cast()))
+            .map(|index| {
+                let suite = sys::OPENSSL_sk_value(suites.cast(), index).cast();
+                std::ffi::CStr::from_ptr(sys::SSL_CIPHER_get_name(suite)).to_string_lossy().into_owned()
+            })
+            .collect()
+    }
+}
+
+const SSL_SESS_CACHE_NO_AUTO_CLEAR: c_long = 0x80;
+const SSL_CTRL_CLEAR_MODE: c_int = 78;
+const SSL_CTRL_CHAIN: c_int = 88;

@@ -1,0 +1,225 @@
+//! The Python class `Engine`: an engine behind its lock.
+
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple};
+
+use crate::callbacks::{Answer, News};
+use crate::engine::{Engine, Status};
+use crate::error::Failure;
+use crate::settings::PySettings;
+
+/// How much plaintext one `read` may return.
+const LARGEST_READ: usize = 1 << 20;
+
+#[pyclass(frozen, name = "Engine", module = "aiotls._native")]
+pub struct EngineClass(pub Arc<Mutex<Engine>>);
+
+impl EngineClass {
+    fn lock(&self) -> PyResult<MutexGuard<'_, Engine>> {
+        lock(&self.0)
+    }
+}
+
+/// Never waits: one connection is driven by one thread, and not from inside its own handshake.
+pub fn lock<T>(mutex: &Mutex<T>) -> PyResult<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Ok(guard),
+        Err(TryLockError::Poisoned(error)) => Ok(error.into_inner()),
+        Err(TryLockError::WouldBlock) => {
+            Err(PyRuntimeError::new_err("this connection is in use: by another thread, or by the handshake that is calling"))
+        }
+    }
+}
+
+/// The bytes of any object with the buffer protocol, copied only where they are not `bytes`.
+pub fn with_bytes<R>(data: &Bound<'_, PyAny>, use_bytes: impl FnOnce(&[u8]) -> R) -> PyResult<R> {
+    if let Ok(bytes) = data.cast::<PyBytes>() {
+        return Ok(use_bytes(bytes.as_bytes()));
+    }
+    let copied = PyBuffer::<u8>::get(data)?.to_vec(data.py())?;
+    Ok(use_bytes(&copied))
+}
+
+#[pymethods]
+impl EngineClass {
+    #[new]
+    #[pyo3(signature = (settings, /, servername = None))]
+    fn new(settings: &Bound<'_, PySettings>, servername: Option<&str>) -> PyResult<Self> {
+        let engine = Engine::new(settings.get().0.clone(), servername)?;
+        Ok(EngineClass(Arc::new(Mutex::new(engine))))
+    }
+
+    #[pyo3(signature = (data, /))]
+    fn feed(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let mut engine = self.lock()?;
+        with_bytes(data, |bytes| engine.state_mut().incoming.extend(bytes))
+    }
+
+    fn feed_eof(&self) -> PyResult<()> {
+        self.lock()?.feed_eof();
+        Ok(())
+    }
+
+    #[pyo3(signature = (limit = usize::MAX, /))]
+    fn drain<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyBytes>> {
+        let mut engine = self.lock()?;
+        let outgoing = engine.outgoing();
+        let bytes = PyBytes::new(py, &outgoing[..limit.min(outgoing.len())]);
+        engine.sent(bytes.as_bytes().len());
+        Ok(bytes)
+    }
+
+    fn handshake(&self, py: Python<'_>) -> PyResult<u8> {
+        let mut engine = self.lock()?;
+        let engine = &mut *engine;
+        Ok(py.detach(|| {
+            let status = engine.handshake();
+            engine.compact();
+            status
+        }) as u8)
+    }
+
+    #[pyo3(signature = (limit, /))]
+    fn read<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyAny>> {
+        let mut engine = self.lock()?;
+        let engine = &mut *engine;
+        let mut out = vec![0; limit.min(LARGEST_READ)];
+        let (status, filled) = py.detach(|| {
+            let mut filled = 0;
+            let mut status = Status::Done;
+            while filled < out.len() && status == Status::Done {
+                let (now, count) = engine.read(&mut out[filled..]);
+                (status, filled) = (now, filled + count);
+            }
+            engine.compact();
+            (status, filled)
+        });
+        if filled > 0 {
+            return Ok(PyBytes::new(py, &out[..filled]).into_any());
+        }
+        Ok((status as u8).into_pyobject(py)?.into_any())
+    }
+
+    #[pyo3(signature = (data, /))]
+    fn write(&self, data: &Bound<'_, PyAny>) -> PyResult<u8> {
+        let mut engine = self.lock()?;
+        with_bytes(data, |bytes| engine.write(bytes) as u8)
+    }
+
+    fn shutdown(&self) -> PyResult<u8> {
+        Ok(self.lock()?.shutdown() as u8)
+    }
+
+    fn news<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        let news = self.lock()?.take_news();
+        news.into_iter()
+            .map(|News::KeyLog(line)| ("keylog", PyBytes::new(py, &line)).into_pyobject(py))
+            .collect()
+    }
+
+    #[getter]
+    fn question(&self) -> PyResult<u32> {
+        Ok(self.lock()?.state().question)
+    }
+
+    #[pyo3(signature = (accept, /))]
+    fn answer(&self, accept: bool) -> PyResult<()> {
+        self.lock()?.answer(if accept { Answer::Accepted } else { Answer::Refused });
+        Ok(())
+    }
+
+    #[getter]
+    fn failure(&self) -> PyResult<Option<Failure>> {
+        Ok(self.lock()?.failure().cloned())
+    }
+
+    #[getter]
+    fn truncated(&self) -> PyResult<bool> {
+        Ok(self.lock()?.truncated())
+    }
+
+    #[getter]
+    fn incoming(&self) -> PyResult<usize> {
+        Ok(self.lock()?.state().incoming.len())
+    }
+
+    #[getter]
+    fn outgoing(&self) -> PyResult<usize> {
+        Ok(self.lock()?.outgoing().len())
+    }
+
+    fn protocol(&self) -> PyResult<Option<String>> {
+        Ok(self.lock()?.protocol())
+    }
+
+    fn cipher(&self) -> PyResult<Option<(String, String, String)>> {
+        Ok(self.lock()?.cipher())
+    }
+
+    fn group(&self) -> PyResult<Option<String>> {
+        Ok(self.lock()?.group())
+    }
+
+    fn alpn<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        Ok(bytes(py, self.lock()?.alpn()))
+    }
+
+    fn servername(&self) -> PyResult<Option<String>> {
+        Ok(self.lock()?.servername())
+    }
+
+    fn session_reused(&self) -> PyResult<bool> {
+        Ok(self.lock()?.session_reused())
+    }
+
+    fn verify_result(&self) -> PyResult<i64> {
+        Ok(self.lock()?.verify_result())
+    }
+
+    fn certificate<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        Ok(bytes(py, self.lock()?.certificate()))
+    }
+
+    fn peer_certificate<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        Ok(bytes(py, self.lock()?.peer_certificate()))
+    }
+
+    fn peer_chain<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+        let chain = self.lock()?.peer_chain();
+        Ok(chain.iter().map(|der| PyBytes::new(py, der)).collect())
+    }
+
+    fn peer_names<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let Some((dns, addresses, common_names)) = self.lock()?.peer_names() else { return Ok(None) };
+        let dns = PyTuple::new(py, dns.iter().map(|name| PyBytes::new(py, name)))?;
+        let addresses = PyTuple::new(py, addresses.iter().map(|address| PyBytes::new(py, address)))?;
+        Ok(Some((dns, addresses, PyTuple::new(py, common_names)?).into_pyobject(py)?))
+    }
+
+    fn finished<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        Ok(bytes(py, self.lock()?.finished(false)))
+    }
+
+    fn peer_finished<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        Ok(bytes(py, self.lock()?.finished(true)))
+    }
+
+    #[pyo3(signature = (length, label, context, /))]
+    fn export_keying_material<'py>(
+        &self,
+        py: Python<'py>,
+        length: usize,
+        label: &str,
+        context: Option<&[u8]>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.lock()?.export_keying_material(length, label, context)?))
+    }
+}
+
+fn bytes(py: Python<'_>, value: Option<Vec<u8>>) -> Option<Bound<'_, PyBytes>> {
+    value.map(|value| PyBytes::new(py, &value))
+}

@@ -1,0 +1,52 @@
+//! The engine of aiotls. Its contract, with a word on every name, is `src/aiotls/_native.pyi`.
+
+mod bio; // OpenSSL's view of the two ciphertext buffers
+mod buffer; // a byte queue that holds no memory while it is empty
+mod callbacks; // what OpenSSL's hooks write down, and where they suspend
+mod connection; // an engine, a descriptor, and what waits between them
+mod context; // SSL_CTX
+mod engine; // one TLS connection
+mod engine_class; // ... as Python sees it
+mod error; // failures as data; the one door to Python's exceptions
+mod facts; // what a connection negotiated
+mod fd; // system calls on descriptors
+mod listener; // a listening descriptor
+mod reactor; // many connections over one descriptor set
+mod reactor_class; // ... as Python sees it
+mod settings; // what connections of one kind start with
+mod sys; // what the openssl crates do not bind; version differences
+mod trust; // certificates, keys, stores
+
+use pyo3::prelude::*;
+
+#[pymodule(gil_used = false)]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    sys::initialise();
+    module.add("OPENSSL_VERSION", openssl::version::version())?;
+    module.add("OPENSSL_VERSION_NUMBER", openssl::version::number())?;
+    for (name, value) in [
+        ("DONE", engine::Status::Done as u32),
+        ("WANT_INPUT", engine::Status::WantInput as u32),
+        ("ASKING", engine::Status::Asking as u32),
+        ("ENDED", engine::Status::Ended as u32),
+        ("FAILED", engine::Status::Failed as u32),
+        ("ASK_HELLO", callbacks::ASK_HELLO),
+        ("ASK_CERTIFICATE", callbacks::ASK_CERTIFICATE),
+        ("ASK_VERIFY", callbacks::ASK_VERIFY),
+        ("ASK_SESSION", callbacks::ASK_SESSION),
+        ("ASK_KEYLOG", callbacks::ASK_KEYLOG),
+    ] {
+        module.add(name, value)?;
+    }
+    reactor_class::add_notices(module)?;
+    module.add("NativeError", module.py().get_type::<error::NativeError>())?;
+    module.add_class::<error::Failure>()?;
+    module.add_class::<trust::PrivateKey>()?;
+    module.add_class::<trust::Certificate>()?;
+    module.add_class::<trust::TrustStore>()?;
+    module.add_class::<context::Context>()?;
+    module.add_class::<settings::PySettings>()?;
+    module.add_class::<engine_class::EngineClass>()?;
+    module.add_class::<reactor_class::ReactorClass>()?;
+    module.add_function(wrap_pyfunction!(context::cipher_suites, module)?)
+}

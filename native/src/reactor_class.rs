@@ -1,0 +1,255 @@
+//! The Python class `Reactor`.
+
+use std::os::fd::RawFd;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+use pyo3::IntoPyObjectExt;
+
+use crate::engine_class::{lock, with_bytes, EngineClass};
+use crate::fd;
+use crate::listener::Listener;
+use crate::reactor::{Notice, Reactor};
+use crate::settings::PySettings;
+
+/// `None` once closed.
+#[pyclass(frozen, name = "Reactor", module = "aiotls._native")]
+pub struct ReactorClass(Mutex<Option<Reactor>>);
+
+impl ReactorClass {
+    fn lock(&self) -> PyResult<MutexGuard<'_, Option<Reactor>>> {
+        lock(&self.0)
+    }
+
+    /// Asks something of an open reactor.
+    fn with<R>(&self, closed: R, work: impl FnOnce(&mut Reactor) -> R) -> PyResult<R> {
+        Ok(self.lock()?.as_mut().map_or(closed, work))
+    }
+}
+
+const ASKING: u8 = 1;
+const SECURE: u8 = 2;
+const DATA: u8 = 3;
+const DRAIN: u8 = 4;
+const ENDED: u8 = 5;
+const FINISHED: u8 = 6;
+const FAILED: u8 = 7;
+const NEWS: u8 = 8;
+const ACCEPTED: u8 = 9;
+const ACCEPT_FAILED: u8 = 10;
+
+pub fn add_notices(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    for (name, value) in [
+        ("NOTICE_ASKING", ASKING),
+        ("NOTICE_SECURE", SECURE),
+        ("NOTICE_DATA", DATA),
+        ("NOTICE_DRAIN", DRAIN),
+        ("NOTICE_ENDED", ENDED),
+        ("NOTICE_FINISHED", FINISHED),
+        ("NOTICE_FAILED", FAILED),
+        ("NOTICE_NEWS", NEWS),
+        ("NOTICE_ACCEPTED", ACCEPTED),
+        ("NOTICE_ACCEPT_FAILED", ACCEPT_FAILED),
+    ] {
+        module.add(name, value)?;
+    }
+    Ok(())
+}
+
+fn closed() -> PyErr {
+    PyOSError::new_err((libc::EBADF, "the reactor is closed"))
+}
+
+#[pymethods]
+impl ReactorClass {
+    #[new]
+    fn new() -> PyResult<Self> {
+        Ok(ReactorClass(Mutex::new(Some(Reactor::new()?))))
+    }
+
+    fn fileno(&self) -> PyResult<RawFd> {
+        self.with(-1, |reactor| reactor.fd())
+    }
+
+    /// Closes everything at once, without a word to the peers.
+    fn close(&self) -> PyResult<()> {
+        *self.lock()? = None;
+        Ok(())
+    }
+
+    #[pyo3(signature = (fd, settings, /, *, handshake_timeout, no_delay, announce = false))]
+    fn listen(
+        &self,
+        fd: RawFd,
+        settings: &Bound<'_, PySettings>,
+        handshake_timeout: f64,
+        no_delay: bool,
+        announce: bool,
+    ) -> PyResult<u64> {
+        let mut reactor = self.lock()?;
+        let listener = Listener {
+            fd,
+            settings: settings.get().0.clone(),
+            handshake_timeout,
+            no_delay,
+            announce,
+            paused: false,
+            closed: false,
+            acceptable: false,
+            queued: false,
+            connections: 0,
+            handshakes: 0,
+        };
+        Ok(reactor.as_mut().ok_or_else(closed)?.listen(listener)?)
+    }
+
+    #[pyo3(signature = (listener, /))]
+    fn unlisten(&self, listener: u64) -> PyResult<()> {
+        self.with((), |reactor| reactor.unlisten(listener))
+    }
+
+    #[pyo3(signature = (listener, settings, /))]
+    fn update_listener(&self, listener: u64, settings: &Bound<'_, PySettings>) -> PyResult<()> {
+        self.with((), |reactor| {
+            if let Some(listener) = reactor.listener(listener) {
+                listener.settings = settings.get().0.clone();
+            }
+        })
+    }
+
+    #[pyo3(signature = (listener, paused, /))]
+    fn pause_listener(&self, listener: u64, paused: bool) -> PyResult<()> {
+        self.with((), |reactor| reactor.pause_listener(listener, paused))
+    }
+
+    #[pyo3(signature = (engine, fd, /, *, handshake_timeout))]
+    fn attach(&self, engine: &Bound<'_, EngineClass>, fd: RawFd, handshake_timeout: f64) -> PyResult<u64> {
+        let mut reactor = self.lock()?;
+        let reactor = reactor.as_mut().ok_or_else(closed)?;
+        // SAFETY: the contract of `attach`: the caller gives up an open descriptor.
+        let fd = unsafe { fd::adopt(fd) };
+        Ok(reactor.attach(engine.get().0.clone(), fd, 0, handshake_timeout)?)
+    }
+
+    fn poll<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let mut reactor = self.lock()?;
+        let list = PyList::empty(py);
+        let Some(reactor) = reactor.as_mut() else { return Ok(list) };
+        let notices = py.detach(|| reactor.tick());
+        for (token, notice) in notices {
+            let none = || py.None().into_bound(py);
+            let (kind, payload) = match notice {
+                Notice::Asking => (ASKING, none()),
+                Notice::Secure => (SECURE, none()),
+                Notice::Data(range) => (DATA, PyBytes::new(py, &reactor.arena[range]).into_any()),
+                Notice::Drain => (DRAIN, none()),
+                Notice::Ended(truncated) => (ENDED, truncated.into_bound_py_any(py)?),
+                Notice::Finished => (FINISHED, none()),
+                Notice::Failed(failure) => (FAILED, (*failure).into_bound_py_any(py)?),
+                Notice::News => (NEWS, none()),
+                Notice::Accepted => (ACCEPTED, none()),
+                Notice::AcceptFailed(errno) => (ACCEPT_FAILED, errno.into_bound_py_any(py)?),
+            };
+            list.append((token, kind, payload))?;
+        }
+        Ok(list)
+    }
+
+    fn flush(&self, py: Python<'_>) -> PyResult<bool> {
+        let mut reactor = self.lock()?;
+        let reactor = &mut *reactor;
+        Ok(py.detach(|| reactor.as_mut().is_some_and(Reactor::flush)))
+    }
+
+    fn deadline(&self) -> PyResult<Option<f64>> {
+        self.with(None, |reactor| reactor.deadline())
+    }
+
+    fn expire(&self) -> PyResult<()> {
+        self.with((), Reactor::expire)
+    }
+
+    #[pyo3(signature = (token, /))]
+    fn engine(&self, token: u64) -> PyResult<Option<EngineClass>> {
+        self.with(None, |reactor| reactor.connection(token).map(|found| EngineClass(Arc::clone(&found.engine))))
+    }
+
+    #[pyo3(signature = (token, /))]
+    fn listener(&self, token: u64) -> PyResult<u64> {
+        self.with(0, |reactor| reactor.connection(token).map_or(0, |found| found.listener))
+    }
+
+    #[pyo3(signature = (token, /))]
+    fn fd(&self, token: u64) -> PyResult<RawFd> {
+        self.with(-1, |reactor| reactor.connection(token).map_or(-1, |found| found.fd()))
+    }
+
+    #[pyo3(signature = (token, data, /))]
+    fn write(&self, token: u64, data: &Bound<'_, PyAny>) -> PyResult<isize> {
+        let mut reactor = self.lock()?;
+        let Some(reactor) = reactor.as_mut() else { return Ok(0) };
+        let py = data.py();
+        let pending = with_bytes(data, |bytes| {
+            // Letting others run costs more than encrypting a little.
+            const LITTLE: usize = 4096;
+            if bytes.len() <= LITTLE {
+                return reactor.write(token, bytes);
+            }
+            py.detach(|| reactor.write(token, bytes))
+        })?;
+        Ok(if reactor.has_news() { -1 } else { pending as isize })
+    }
+
+    #[pyo3(signature = (token, /))]
+    fn pending(&self, token: u64) -> PyResult<usize> {
+        self.with(0, |reactor| reactor.connection(token).map_or(0, |found| found.pending()))
+    }
+
+    #[pyo3(signature = (token, /))]
+    fn want_drain(&self, token: u64) -> PyResult<()> {
+        self.with((), |reactor| reactor.want_drain(token))
+    }
+
+    #[pyo3(signature = (token, /))]
+    fn end(&self, token: u64) -> PyResult<()> {
+        self.with((), |reactor| reactor.end(token))
+    }
+
+    #[pyo3(signature = (token, /))]
+    fn pause(&self, token: u64) -> PyResult<()> {
+        self.with((), |reactor| {
+            if let Some(connection) = reactor.connection(token) {
+                connection.paused = true;
+            }
+        })
+    }
+
+    #[pyo3(signature = (token, /))]
+    fn resume(&self, token: u64) -> PyResult<()> {
+        self.with((), |reactor| reactor.resume(token))
+    }
+
+    #[pyo3(signature = (token, /))]
+    fn answered(&self, token: u64) -> PyResult<()> {
+        self.with((), |reactor| reactor.answered(token))
+    }
+
+    #[pyo3(signature = (token, /, *, reset = false))]
+    fn close_connection(&self, token: u64, reset: bool) -> PyResult<()> {
+        self.with((), |reactor| reactor.close_connection(token, reset))
+    }
+
+    #[pyo3(signature = (listener, /))]
+    fn close_connections(&self, listener: u64) -> PyResult<()> {
+        self.with((), |reactor| reactor.close_connections(listener))
+    }
+
+    #[pyo3(signature = (listener, /))]
+    fn counts(&self, listener: u64) -> PyResult<(usize, usize)> {
+        self.with((0, 0), |reactor| {
+            reactor.listener(listener).map_or((0, 0), |found| (found.connections, found.handshakes))
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! Certificates, private keys and stores of trusted certificates.
+
+use std::ffi::CString;
+
+use foreign_types::{ForeignType, ForeignTypeRef};
+use openssl::error::ErrorStack;
+use openssl::pkey::{PKey, Private};
+use openssl::x509::store::{X509Store, X509StoreBuilder};
+use openssl::x509::X509;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::error::Failure;
+use crate::sys;
+
+#[pyclass(frozen, module = "aiotls._native")]
+pub struct PrivateKey(pub PKey<Private>);
+
+#[pymethods]
+impl PrivateKey {
+    #[staticmethod]
+    #[pyo3(signature = (pem, passphrase, /))]
+    fn from_pem(pem: &[u8], passphrase: Option<&[u8]>) -> PyResult<Self> {
+        let mut asked = false;
+        let key = PKey::private_key_from_pem_callback(pem, |buffer| {
+            asked = true;
+            let passphrase = passphrase.unwrap_or_default();
+            let length = passphrase.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&passphrase[..length]);
+            Ok(length)
+        });
+        key.map(PrivateKey).map_err(|stack| {
+            let mut failure = Failure::from(stack);
+            if asked {
+                // What OpenSSL says of a missing or wrong passphrase depends on its version, and on what the garbage
+                // it decrypted happens to look like.
+                failure.reason = Some("bad decrypt".into());
+                failure.code = Some("ERR_OSSL_BAD_DECRYPT".into());
+            }
+            failure.into()
+        })
+    }
+}
+
+#[pyclass(frozen, module = "aiotls._native")]
+pub struct Certificate(pub X509);
+
+#[pymethods]
+impl Certificate {
+    #[staticmethod]
+    #[pyo3(signature = (pem, /))]
+    fn from_pem(pem: &[u8]) -> PyResult<Vec<Certificate>> {
+        let mut found = Vec::new();
+        // SAFETY: the BIO reads from `pem`, which outlives it; each certificate returned is owned by us. No callback is
+        // given, so the passphrase is the empty string of `user_data` and nothing prompts.
+        unsafe {
+            let bio = sys::BIO_new_mem_buf(pem.as_ptr().cast(), pem.len() as i32);
+            if bio.is_null() {
+                return Err(Failure::from_queue().into());
+            }
+            loop {
+                let certificate =
+                    sys::PEM_read_bio_X509_AUX(bio, std::ptr::null_mut(), None, c"".as_ptr().cast_mut().cast());
+                if certificate.is_null() {
+                    break;
+                }
+                found.push(Certificate(X509::from_ptr(certificate)));
+            }
+            sys::BIO_free_all(bio);
+        }
+        let failure = Failure::from_queue();
+        match failure.code.as_deref() {
+            // The end of the text, as PEM_read_bio tells it.
+            Some("ERR_OSSL_PEM_NO_START_LINE") => Ok(found),
+            _ => Err(failure.into()),
+        }
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (der, /))]
+    fn from_der(der: &[u8]) -> PyResult<Certificate> {
+        Ok(Certificate(X509::from_der(der).map_err(Failure::from)?))
+    }
+
+    fn der<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.0.to_der().map_err(Failure::from)?))
+    }
+
+    #[pyo3(signature = (key, /))]
+    fn matches(&self, key: &Bound<'_, PrivateKey>) -> bool {
+        self.check_key(key).is_ok()
+    }
+
+    #[pyo3(signature = (key, /))]
+    fn check_key(&self, key: &Bound<'_, PrivateKey>) -> PyResult<()> {
+        // SAFETY: both are live.
+        let fits = unsafe { sys::X509_check_private_key(self.0.as_ptr(), key.get().0.as_ptr()) };
+        if fits == 1 {
+            return Ok(());
+        }
+        Err(Failure::from_queue().into())
+    }
+}
+
+#[pyclass(frozen, module = "aiotls._native")]
+pub struct TrustStore(pub X509Store);
+
+#[pymethods]
+impl TrustStore {
+    #[new]
+    fn new() -> PyResult<Self> {
+        Ok(TrustStore(X509StoreBuilder::new().map_err(Failure::from)?.build()))
+    }
+
+    #[pyo3(signature = (certificate, /))]
+    fn add(&self, certificate: &Bound<'_, Certificate>) -> PyResult<()> {
+        // SAFETY: both are live; the store takes a reference of its own and locks itself.
+        let added = unsafe { sys::X509_STORE_add_cert(self.0.as_ptr(), certificate.get().0.as_ptr()) };
+        if added == 1 {
+            return Ok(());
+        }
+        Err(Failure::from_queue().into())
+    }
+
+    /// `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the folders that the systems in use keep theirs in: a vendored OpenSSL
+    /// cannot know them from its build.
+    fn add_default_paths(&self) -> PyResult<()> {
+        const FILES: [&str; 4] = [
+            "/etc/ssl/certs/ca-certificates.crt",
+            "/etc/pki/tls/certs/ca-bundle.crt",
+            "/etc/ssl/ca-bundle.pem",
+            "/etc/ssl/cert.pem",
+        ];
+        const FOLDERS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
+        let first = |paths: &[&str]| paths.iter().find(|path| std::path::Path::new(path).exists()).map(|path| path.to_string());
+        let file = std::env::var("SSL_CERT_FILE").ok().or_else(|| first(&FILES));
+        let folder = std::env::var("SSL_CERT_DIR").ok().or_else(|| first(&FOLDERS));
+        self.load(file, folder).map_err(|stack| Failure::from(stack).into())
+    }
+}
+
+impl TrustStore {
+    fn load(&self, file: Option<String>, folder: Option<String>) -> Result<(), ErrorStack> {
+        let text = |path: Option<String>| path.and_then(|path| CString::new(path).ok());
+        let (file, folder) = (text(file), text(folder));
+        let pointer = |path: &Option<CString>| path.as_ref().map_or(std::ptr::null(), |path| path.as_ptr());
+        if file.is_none() && folder.is_none() {
+            return Ok(());
+        }
+        // SAFETY: the store is live and the paths are NUL-terminated or null.
+        let loaded = unsafe { sys::X509_STORE_load_locations(self.0.as_ptr(), pointer(&file), pointer(&folder)) };
+        if loaded == 1 {
+            return Ok(());
+        }
+        Err(ErrorStack::get())
+    }
+}
+
+/// The names a certificate is for, taken from its encoding without building anything else:
+/// DNS names, packed IP addresses, common names.
+pub type Names = (Vec<Vec<u8>>, Vec<Vec<u8>>, Vec<String>);
+
+pub fn names(certificate: &openssl::x509::X509Ref) -> Names {
+    let mut dns = Vec::new();
+    let mut addresses = Vec::new();
+    for name in certificate.subject_alt_names().iter().flatten() {
+        // SAFETY: for these two types the union holds an ASN1_STRING, live as long as the name.
+        unsafe {
+            let name = &*name.as_ptr();
+            let target = match name.type_ {
+                sys::GEN_DNS => &mut dns,
+                sys::GEN_IPADD => &mut addresses,
+                _ => continue,
+            };
+            let text = name.d.cast::<sys::ASN1_STRING>();
+            let (data, length) = (sys::ASN1_STRING_get0_data(text), sys::ASN1_STRING_length(text));
+            target.push(std::slice::from_raw_parts(data, length.max(0) as usize).to_vec());
+        }
+    }
+    let common_names = certificate
+        .subject_name()
+        .entries_by_nid(openssl::nid::Nid::COMMONNAME)
+        .filter_map(|entry| entry.data().to_string().ok())
+        .collect();
+    (dns, addresses, common_names)
+}
