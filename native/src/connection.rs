@@ -221,15 +221,15 @@ impl Connection {
             fd::shutdown_write(self.fd());
             self.finished = true;
         }
-        while self.readable {
-            scratch.clear();
+        if self.readable {
             match fd::receive(self.fd(), scratch) {
                 Transfer::Moved(0) | Transfer::Failed(_) => return true,
-                Transfer::Moved(_) => {}
+                // A peer that goes on sending has its turn like everybody else.
+                Transfer::Moved(_) => self.kicked = true,
                 Transfer::WouldBlock => self.readable = false,
             }
+            scratch.clear();
         }
-        scratch.clear();
         false
     }
 }

@@ -1,7 +1,7 @@
 //! SSL_CTX: what connections share.
 
 use std::ffi::{c_int, c_long, CString};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use foreign_types::ForeignType;
 use pyo3::prelude::*;
@@ -12,7 +12,20 @@ use crate::sys;
 use crate::trust::{Certificate, PrivateKey, TrustStore};
 
 /// An SSL_CTX with its reference; OpenSSL locks inside where contexts are shared.
-pub struct SharedContext(pub *mut sys::SSL_CTX);
+pub struct SharedContext(pub *mut sys::SSL_CTX, Mutex<Vec<u8>>);
+
+impl SharedContext {
+    /// What sessions are bound to, for servers of one policy (SSL_CTX_set_session_id_context(3)).
+    ///
+    /// OpenSSL resumes without a look at the verify mode. So a session made without a client's certificate, or with a
+    /// bad one, must not be taken where one is required, though both servers share the context and its ticket keys.
+    pub fn session_id_context(&self, request_cert: bool, reject_unauthorized: bool) -> Vec<u8> {
+        let mut value = self.1.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        value.resize(sys::SSL_MAX_SID_CTX_LENGTH, 0);
+        value[0] ^= u8::from(request_cert) | u8::from(request_cert && reject_unauthorized) << 1;
+        value
+    }
+}
 
 // SAFETY: an SSL_CTX that is not changed any more may be used by several threads (openssl-threads(7)).
 unsafe impl Send for SharedContext {}
@@ -57,13 +70,12 @@ impl Context {
             if ctx.is_null() {
                 return Err(Failure::from_queue().into());
             }
-            let context = Context(Arc::new(SharedContext(ctx)));
+            let context = Context(Arc::new(SharedContext(ctx, Mutex::default())));
             callbacks::install(ctx);
             // The write buffer moves because ours grow; partial chains are completed only from a given `ca`; idle
             // connections hold no buffers.
-            let modes = sys::SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
-                | sys::SSL_MODE_NO_AUTO_CHAIN
-                | sys::SSL_MODE_RELEASE_BUFFERS;
+            let modes =
+                sys::SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | sys::SSL_MODE_NO_AUTO_CHAIN | sys::SSL_MODE_RELEASE_BUFFERS;
             sys::SSL_CTX_ctrl(ctx, sys::SSL_CTRL_MODE, modes, std::ptr::null_mut());
             let options = u64::from(sys::SSL_OP_NO_COMPRESSION as u32)
                 | u64::from(sys::SSL_OP_NO_RENEGOTIATION as u32)
@@ -122,6 +134,7 @@ impl Context {
 
     #[pyo3(signature = (value, /))]
     fn set_session_id_context(&self, value: &[u8]) -> PyResult<()> {
+        *self.0 .1.lock().unwrap_or_else(PoisonError::into_inner) = value.to_vec();
         // SAFETY: the context is live, `value` is readable for its length, which OpenSSL checks.
         check(unsafe { sys::SSL_CTX_set_session_id_context(self.0 .0, value.as_ptr(), value.len() as u32) })
     }
@@ -163,14 +176,16 @@ impl Context {
             stack.push(issuer.get().0.clone()).map_err(Failure::from)?;
         }
         let leaf = leaf.get().0.as_ptr();
+        // An empty chain would count as one, and not be completed from `ca`.
+        let chain = if issuers.is_empty() { std::ptr::null_mut() } else { stack.as_ptr() };
         // SAFETY: all are live; the context takes references of its own.
         unsafe {
             if let Some(key) = key {
                 let key = key.get().0.as_ptr();
-                return check(sys::SSL_CTX_use_cert_and_key(self.0 .0, leaf, key, stack.as_ptr(), 1));
+                return check(sys::SSL_CTX_use_cert_and_key(self.0 .0, leaf, key, chain, 1));
             }
             check(sys::SSL_CTX_use_certificate(self.0 .0, leaf))?;
-            let copied = sys::SSL_CTX_ctrl(self.0 .0, SSL_CTRL_CHAIN, 1, stack.as_ptr().cast());
+            let copied = sys::SSL_CTX_ctrl(self.0 .0, SSL_CTRL_CHAIN, 1, chain.cast());
             check(copied as c_int)
         }
     }
@@ -192,7 +207,7 @@ pub fn cipher_suites() -> PyResult<Vec<String>> {
     const TLS13: &std::ffi::CStr = c"TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:TLS_AES_128_CCM_SHA256:TLS_AES_128_CCM_8_SHA256";
     // SAFETY: a context of our own, freed when `context` goes.
     unsafe {
-        let context = SharedContext(sys::SSL_CTX_new(sys::TLS_method()));
+        let context = SharedContext(sys::SSL_CTX_new(sys::TLS_method()), Mutex::default());
         if context.0.is_null() {
             return Err(Failure::from_queue().into());
         }

@@ -73,6 +73,10 @@ impl Engine {
             sys::SSL_set_bio(ssl, bio, bio);
             sys::SSL_set_verify(ssl, verify_mode(settings), None);
             if settings.server {
+                let id = settings.context.session_id_context(settings.request_cert, settings.reject_unauthorized);
+                if sys::SSL_set_session_id_context(ssl, id.as_ptr(), id.len() as u32) != 1 {
+                    return Err(Failure::from_queue());
+                }
                 sys::SSL_set_accept_state(ssl);
                 return Ok(engine);
             }

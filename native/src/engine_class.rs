@@ -29,9 +29,9 @@ pub fn lock<T>(mutex: &Mutex<T>) -> PyResult<MutexGuard<'_, T>> {
     match mutex.try_lock() {
         Ok(guard) => Ok(guard),
         Err(TryLockError::Poisoned(error)) => Ok(error.into_inner()),
-        Err(TryLockError::WouldBlock) => {
-            Err(PyRuntimeError::new_err("this connection is in use: by another thread, or by the handshake that is calling"))
-        }
+        Err(TryLockError::WouldBlock) => Err(PyRuntimeError::new_err(
+            "this connection is in use: by another thread, or by the handshake that is calling",
+        )),
     }
 }
 
@@ -116,9 +116,7 @@ impl EngineClass {
 
     fn news<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         let news = self.lock()?.take_news();
-        news.into_iter()
-            .map(|News::KeyLog(line)| ("keylog", PyBytes::new(py, &line)).into_pyobject(py))
-            .collect()
+        news.into_iter().map(|News::KeyLog(line)| ("keylog", PyBytes::new(py, &line)).into_pyobject(py)).collect()
     }
 
     #[getter]

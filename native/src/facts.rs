@@ -108,7 +108,11 @@ impl Engine {
         let Some(leaf) = self.peer_certificate() else { return Vec::new() };
         // SAFETY: see above; the stacks stay the connection's.
         let known = unsafe {
-            [sys::SSL_get0_verified_chain(self.ssl()), self.state().verified_chain(), sys::SSL_get_peer_cert_chain(self.ssl())]
+            [
+                sys::SSL_get0_verified_chain(self.ssl()),
+                self.state().verified_chain(),
+                sys::SSL_get_peer_cert_chain(self.ssl()),
+            ]
         };
         let chain = known.into_iter().find(|chain| !chain.is_null()).map(certificates).unwrap_or_default();
         let mut chain: Vec<_> = chain.iter().filter_map(|certificate| certificate.to_der().ok()).collect();
@@ -128,7 +132,12 @@ impl Engine {
         (length > 0).then_some(bytes)
     }
 
-    pub fn export_keying_material(&self, length: usize, label: &str, context: Option<&[u8]>) -> Result<Vec<u8>, Failure> {
+    pub fn export_keying_material(
+        &self,
+        length: usize,
+        label: &str,
+        context: Option<&[u8]>,
+    ) -> Result<Vec<u8>, Failure> {
         let mut out = vec![0; length];
         let (data, data_length) = context.map_or((std::ptr::null(), 0), |context| (context.as_ptr(), context.len()));
         // SAFETY: see above; every pointer goes with its length.

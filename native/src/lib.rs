@@ -14,6 +14,7 @@ mod listener; // a listening descriptor
 mod reactor; // many connections over one descriptor set
 mod reactor_class; // ... as Python sees it
 mod settings; // what connections of one kind start with
+mod slots; // the table of a reactor's connections and listeners
 mod sys; // what the openssl crates do not bind; version differences
 mod trust; // certificates, keys, stores
 

@@ -110,11 +110,12 @@ impl ReactorClass {
         self.with((), |reactor| reactor.unlisten(listener))
     }
 
-    #[pyo3(signature = (listener, settings, /))]
-    fn update_listener(&self, listener: u64, settings: &Bound<'_, PySettings>) -> PyResult<()> {
+    #[pyo3(signature = (listener, settings, announce, /))]
+    fn update_listener(&self, listener: u64, settings: &Bound<'_, PySettings>, announce: bool) -> PyResult<()> {
         self.with((), |reactor| {
             if let Some(listener) = reactor.listener(listener) {
                 listener.settings = settings.get().0.clone();
+                listener.announce = announce;
             }
         })
     }

@@ -2,7 +2,7 @@
 
 #![allow(non_camel_case_types)]
 
-use std::ffi::{c_char, c_int, c_long, c_void};
+use std::ffi::{c_char, c_int, c_long, c_uchar, c_uint, c_void};
 
 pub use openssl_sys::*;
 
@@ -13,6 +13,8 @@ pub const SSL_ERROR_WANT_RETRY_VERIFY: c_int = 12;
 pub const SSL_CLIENT_HELLO_SUCCESS: c_int = 1;
 pub const SSL_CLIENT_HELLO_RETRY: c_int = -1;
 pub const SSL_CLIENT_HELLO_ERROR: c_int = 0;
+
+pub const SSL_MAX_SID_CTX_LENGTH: usize = 32;
 
 pub const SSL_CB_ALERT: c_int = 0x4000;
 pub const SSL_CB_READ: c_int = 0x04;
@@ -55,6 +57,7 @@ extern "C" {
         chain: *mut stack_st_X509,
         replace: c_int,
     ) -> c_int;
+    pub fn SSL_set_session_id_context(ssl: *mut SSL, id: *const c_uchar, length: c_uint) -> c_int;
     pub fn SSL_group_to_name(ssl: *mut SSL, group: c_int) -> *const c_char;
     pub fn X509_STORE_CTX_set_verify_cb(
         ctx: *mut X509_STORE_CTX,
@@ -69,11 +72,6 @@ extern "C" {
         callback: pem_password_cb,
         user_data: *mut c_void,
     ) -> *mut X509;
-    pub fn X509_STORE_load_locations(
-        store: *mut X509_STORE,
-        file: *const c_char,
-        folder: *const c_char,
-    ) -> c_int;
     pub fn OPENSSL_INIT_new() -> *mut OPENSSL_INIT_SETTINGS;
     pub fn OPENSSL_INIT_free(settings: *mut OPENSSL_INIT_SETTINGS);
     pub fn OPENSSL_INIT_set_config_filename(settings: *mut OPENSSL_INIT_SETTINGS, path: *const c_char) -> c_int;

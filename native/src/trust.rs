@@ -1,9 +1,6 @@
 //! Certificates, private keys and stores of trusted certificates.
 
-use std::ffi::CString;
-
 use foreign_types::{ForeignType, ForeignTypeRef};
-use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::X509;
@@ -120,39 +117,6 @@ impl TrustStore {
             return Ok(());
         }
         Err(Failure::from_queue().into())
-    }
-
-    /// `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the folders that the systems in use keep theirs in: a vendored OpenSSL
-    /// cannot know them from its build.
-    fn add_default_paths(&self) -> PyResult<()> {
-        const FILES: [&str; 4] = [
-            "/etc/ssl/certs/ca-certificates.crt",
-            "/etc/pki/tls/certs/ca-bundle.crt",
-            "/etc/ssl/ca-bundle.pem",
-            "/etc/ssl/cert.pem",
-        ];
-        const FOLDERS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
-        let first = |paths: &[&str]| paths.iter().find(|path| std::path::Path::new(path).exists()).map(|path| path.to_string());
-        let file = std::env::var("SSL_CERT_FILE").ok().or_else(|| first(&FILES));
-        let folder = std::env::var("SSL_CERT_DIR").ok().or_else(|| first(&FOLDERS));
-        self.load(file, folder).map_err(|stack| Failure::from(stack).into())
-    }
-}
-
-impl TrustStore {
-    fn load(&self, file: Option<String>, folder: Option<String>) -> Result<(), ErrorStack> {
-        let text = |path: Option<String>| path.and_then(|path| CString::new(path).ok());
-        let (file, folder) = (text(file), text(folder));
-        let pointer = |path: &Option<CString>| path.as_ref().map_or(std::ptr::null(), |path| path.as_ptr());
-        if file.is_none() && folder.is_none() {
-            return Ok(());
-        }
-        // SAFETY: the store is live and the paths are NUL-terminated or null.
-        let loaded = unsafe { sys::X509_STORE_load_locations(self.0.as_ptr(), pointer(&file), pointer(&folder)) };
-        if loaded == 1 {
-            return Ok(());
-        }
-        Err(ErrorStack::get())
     }
 }
 

@@ -1,0 +1,244 @@
+//! One tick: a look at the descriptor set, then a turn for every connection that can do something.
+
+use std::time::Duration;
+
+use mio::Events;
+
+use super::{Notice, Reactor, ACCEPTS, ARENA, HANDSHAKES, SHARE};
+use crate::connection::{engine, Connection, Stage};
+use crate::engine::{Engine, Status};
+use crate::error::Failure;
+use crate::listener::Accepted;
+use crate::slots::Entry;
+
+impl Reactor {
+    pub fn tick(&mut self) -> Vec<(u64, Notice)> {
+        self.in_tick = true;
+        self.used = 0;
+        self.look();
+        let mut handshakes = 0;
+        for _ in 0..self.queue.len() {
+            let Some(token) = self.queue.pop_front() else { break };
+            if let Some(listener) = self.listener(token) {
+                listener.queued = false;
+                self.accept(token);
+                continue;
+            }
+            let Some(mut connection) = self.slots.take(token) else { continue };
+            connection.queued = false;
+            let handshake = connection.stage == Stage::Handshake;
+            handshakes += usize::from(handshake);
+            let gone = if (handshake && handshakes > HANDSHAKES) || self.used + SHARE / 4 > ARENA {
+                connection.kicked |= !connection.paused;
+                self.slots.put(token, connection);
+                self.enqueue(token);
+                continue;
+            } else {
+                self.step(token, &mut connection)
+            };
+            let again = connection.kicked;
+            self.slots.put(token, connection);
+            if gone {
+                self.slots.remove(token);
+            } else if again {
+                self.enqueue(token);
+            }
+        }
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Sends what was written during the tick; answers whether there is work that no descriptor will tell of.
+    pub fn flush(&mut self) -> bool {
+        self.in_tick = false;
+        for token in std::mem::take(&mut self.corked) {
+            let Some(mut connection) = self.slots.take(token) else { continue };
+            connection.corked = false;
+            let shared = connection.engine.clone();
+            let mut engine = engine(&shared);
+            connection.push(&mut engine);
+            self.settle(token, &mut connection, &mut engine);
+            self.slots.put(token, connection);
+        }
+        !self.notices.is_empty() || !self.queue.is_empty()
+    }
+
+    /// Asks the set what the descriptors can do.
+    fn look(&mut self) {
+        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        // Interrupted: the events are still there for the next tick, which the set's own descriptor will ask for.
+        if self.poll.poll(&mut events, Some(Duration::ZERO)).is_ok() {
+            for event in &events {
+                let token = event.token().0 as u64;
+                match self.slots.get(token) {
+                    Some(Entry::Connection(connection)) => {
+                        let closed = event.is_read_closed() || event.is_error();
+                        connection.hung_up |= closed;
+                        connection.readable |= event.is_readable() || closed;
+                        connection.writable |= event.is_writable() || event.is_error();
+                    }
+                    Some(Entry::Listener(listener)) => listener.acceptable = true,
+                    _ => continue,
+                }
+                self.enqueue(token);
+            }
+        }
+        self.events = events;
+    }
+
+    fn accept(&mut self, token: u64) {
+        for _ in 0..ACCEPTS {
+            let Some(listener) = self.listener(token) else { return };
+            let (timeout, announce) = (listener.handshake_timeout, listener.announce);
+            match listener.accept() {
+                Accepted::Connection(engine, fd) => {
+                    if let Ok(connection) = self.attach(engine, fd, token, timeout) {
+                        if let Some(listener) = self.listener(token) {
+                            listener.connections += 1;
+                            listener.handshakes += 1;
+                        }
+                        if announce {
+                            self.notices.push((connection, Notice::Accepted));
+                        }
+                    }
+                }
+                Accepted::Nothing => return,
+                Accepted::Failed(errno) => return self.notices.push((token, Notice::AcceptFailed(errno))),
+            }
+        }
+        self.enqueue(token);
+    }
+
+    /// A connection's turn. Answers whether it is gone.
+    fn step(&mut self, token: u64, connection: &mut Connection) -> bool {
+        let shared = connection.engine.clone();
+        let mut engine = engine(&shared);
+        if connection.stage == Stage::Lingering {
+            return connection.linger(&mut engine, &mut self.scratch);
+        }
+        let kicked = std::mem::take(&mut connection.kicked);
+        connection.push(&mut engine);
+        if (connection.readable || kicked) && !connection.paused && !connection.asking {
+            engine.state_mut().incoming.borrow(&mut self.scratch);
+            if connection.stage == Stage::Handshake {
+                self.handshake(token, connection, &mut engine);
+            }
+            if connection.stage == Stage::Open {
+                self.read(token, connection, &mut engine);
+            }
+            engine.state_mut().incoming.give_back(&mut self.scratch);
+        }
+        self.settle(token, connection, &mut engine);
+        false
+    }
+
+    fn handshake(&mut self, token: u64, connection: &mut Connection, engine: &mut Engine) {
+        loop {
+            let status = engine.handshake();
+            if !engine.state().news.is_empty() {
+                self.notices.push((token, Notice::News));
+            }
+            match status {
+                Status::Done => {
+                    connection.stage = Stage::Open;
+                    connection.deadline = None;
+                    if let Some(listener) = self.listener(connection.listener) {
+                        listener.handshakes -= 1;
+                    }
+                    self.notices.push((token, Notice::Secure));
+                    // The last flight leaves together with what Python answers at once.
+                    return self.cork(token, connection);
+                }
+                Status::WantInput if connection.readable => {
+                    connection.push(engine);
+                    connection.pull(engine);
+                }
+                Status::WantInput => return connection.push(engine),
+                Status::Asking => {
+                    connection.push(engine);
+                    return self.ask(token, connection);
+                }
+                Status::Ended | Status::Failed => return self.fail(token, connection, engine),
+            }
+        }
+    }
+
+    fn read(&mut self, token: u64, connection: &mut Connection, engine: &mut Engine) {
+        let start = self.used;
+        let limit = ARENA.min(start + SHARE);
+        let status = loop {
+            if self.used == limit {
+                connection.kicked = true;
+                break Status::Done;
+            }
+            let (status, count) = engine.read(&mut self.arena[self.used..limit]);
+            self.used += count;
+            match status {
+                Status::Done => {}
+                Status::WantInput if connection.readable => connection.pull(engine),
+                other => break other,
+            }
+        };
+        if self.used > start {
+            self.notices.push((token, Notice::Data(start..self.used)));
+        }
+        match status {
+            Status::Done | Status::WantInput => {}
+            Status::Asking => self.ask(token, connection),
+            Status::Ended => {
+                connection.stage = Stage::Ended;
+                self.notices.push((token, Notice::Ended(engine.truncated())));
+            }
+            Status::Failed => self.fail(token, connection, engine),
+        }
+    }
+
+    /// Tells what followed from sending.
+    pub(super) fn settle(&mut self, token: u64, connection: &mut Connection, engine: &mut Engine) {
+        if let Some(errno) = connection.send_error {
+            if connection.stage == Stage::Ended && connection.pending() == 0 {
+                // The peer is gone, and nothing but our close_notify is lost with it.
+                connection.finished = true;
+            } else if (!connection.readable || connection.stage == Stage::Ended) && connection.stage != Stage::Failed {
+                engine.fail(Failure::system(errno));
+                return self.fail(token, connection, engine);
+            }
+        }
+        if connection.want_drain && connection.pending() == 0 {
+            connection.want_drain = false;
+            self.notices.push((token, Notice::Drain));
+        }
+        if connection.finished && connection.ending {
+            connection.ending = false;
+            self.notices.push((token, Notice::Finished));
+        }
+        // More records may wait in memory although the descriptor has nothing more to tell.
+        if !connection.paused && !connection.asking && connection.readable && connection.stage == Stage::Open {
+            connection.kicked = true;
+        }
+    }
+
+    pub(super) fn fail(&mut self, token: u64, connection: &mut Connection, engine: &mut Engine) {
+        if connection.stage == Stage::Handshake {
+            if let Some(listener) = self.listener(connection.listener) {
+                listener.handshakes -= 1;
+            }
+        }
+        connection.stage = Stage::Failed;
+        connection.deadline = None;
+        connection.push(engine);
+        let failure = engine.failure().cloned().unwrap_or_default();
+        self.notices.push((token, Notice::Failed(Box::new(failure))));
+    }
+
+    /// Tells of a question; the connection waits until `answered`.
+    fn ask(&mut self, token: u64, connection: &mut Connection) {
+        connection.asking = true;
+        self.notices.push((token, Notice::Asking));
+    }
+
+    pub(super) fn cork(&mut self, token: u64, connection: &mut Connection) {
+        if !std::mem::replace(&mut connection.corked, true) {
+            self.corked.push(token);
+        }
+    }
+}
