@@ -1,0 +1,265 @@
+"""The compiled core around OpenSSL: read this first.
+
+The core knows OpenSSL, descriptors and bytes.  It knows no asyncio and holds no Python object, so there are no cycles
+through native code.  On the hot path it answers with a status or a notice and raises nothing; a call that fails outside
+a connection raises `NativeError` with a `Failure` that `aiotls.errors` turns into the exception a user sees.
+
+Engine and Reactor speak of the same things.  An `Engine` is one TLS connection over two ciphertext buffers (`feed` and
+`drain`); a `Reactor` drives many engines over descriptors of its own and returns, once per tick, the list of what
+Python must know.
+"""
+
+from typing import Final, final
+
+OPENSSL_VERSION: Final[str]
+"""The version text of the linked OpenSSL, for example ``"OpenSSL 4.0.3 29 Sep 2026"``."""
+OPENSSL_VERSION_NUMBER: Final[int]
+"""Its number, ``0xMNN00PP0``: 0x30000130 is 3.0.19."""
+
+# Statuses: what `handshake`, `read`, `write` and `shutdown` of an engine answer.
+DONE: Final = 0
+WANT_INPUT: Final = 1
+ASKING: Final = 2
+ENDED: Final = 3
+FAILED: Final = 4
+
+# Notices: what a reactor's tick, or `Connection.advance`, reports.  The payload stands behind each.
+NOTICE_ASKING: Final = 1
+"""A question waits for its answer: ``None``; see `Engine.question`."""
+NOTICE_SECURE: Final = 2
+"""The handshake is done: ``None``."""
+NOTICE_DATA: Final = 3
+"""Application data: ``bytes``, never empty."""
+NOTICE_DRAIN: Final = 4
+"""Everything written has left: ``None``.  Only after `want_drain`."""
+NOTICE_ENDED: Final = 5
+"""The peer will send no more: ``bool``, true when no close_notify came (a truncated stream)."""
+NOTICE_FINISHED: Final = 6
+"""Our close_notify and FIN have left: ``None``."""
+NOTICE_FAILED: Final = 7
+"""The connection is over: `Failure`."""
+NOTICE_NEWS: Final = 8
+"""Key log lines and the like wait in `Engine.news`: ``None``."""
+NOTICE_ACCEPTED: Final = 9
+"""A new descriptor, before its handshake: ``None``.  Only from listeners that asked for it."""
+NOTICE_ACCEPT_FAILED: Final = 10
+"""A listener cannot accept (EMFILE and its like) and has paused itself: ``int``, the errno."""
+
+# Questions a handshake may stop for (bits of `Settings.asks`), and what it then says in `Engine.question`.
+ASK_HELLO: Final = 1
+ASK_CERTIFICATE: Final = 2
+ASK_VERIFY: Final = 4
+ASK_SESSION: Final = 8
+# News to collect.
+ASK_KEYLOG: Final = 16
+
+class NativeError(Exception):
+    """A failing OpenSSL call outside a connection; ``args[0]`` is its `Failure`."""
+
+@final
+class Failure:
+    """Why something failed, as data: no exception, no traceback."""
+
+    @property
+    def kind(self) -> str:
+        """``"openssl"``, ``"verify"`` (the peer's certificate), ``"refused"`` (an answer said no), ``"eof"`` (a hang-up
+        before the handshake was done), ``"system"`` (see `errno`) or ``"timeout"`` (the handshake took too long)."""
+    @property
+    def library(self) -> str | None:
+        """OpenSSL's library of the first error, such as ``"SSL routines"``."""
+    @property
+    def reason(self) -> str | None:
+        """OpenSSL's reason of the first error, such as ``"wrong version number"``."""
+    @property
+    def code(self) -> str | None:
+        """A stable code made of library and reason, such as ``"ERR_SSL_WRONG_VERSION_NUMBER"``."""
+    @property
+    def stack(self) -> tuple[str, ...]:
+        """The further entries of OpenSSL's error queue, as it prints them."""
+    @property
+    def alert_sent(self) -> int | None: ...
+    @property
+    def alert_received(self) -> int | None: ...
+    @property
+    def verify_result(self) -> int:
+        """The X509 verification code (``X509_V_ERR_*``), 0 when the certificate is not the cause."""
+    @property
+    def errno(self) -> int | None: ...
+
+@final
+class PrivateKey:
+    """A private key, parsed."""
+
+    @staticmethod
+    def from_pem(pem: bytes, passphrase: bytes | None, /) -> PrivateKey:
+        """Parses the first private key of `pem`; never prompts."""
+
+@final
+class Certificate:
+    """A certificate, parsed."""
+
+    @staticmethod
+    def from_pem(pem: bytes, /) -> list[Certificate]:
+        """All of `pem`: ``CERTIFICATE``, ``X509 CERTIFICATE`` and ``TRUSTED CERTIFICATE``; empty when there is none."""
+    @staticmethod
+    def from_der(der: bytes, /) -> Certificate: ...
+    def der(self) -> bytes: ...
+    def matches(self, key: PrivateKey, /) -> bool: ...
+    def check_key(self, key: PrivateKey, /) -> None:
+        """Raises `NativeError` (``ERR_OSSL_X509_KEY_VALUES_MISMATCH`` or the like) unless `key` is its own."""
+
+@final
+class TrustStore:
+    """Certificates to trust, parsed once and shared by any number of contexts; not to be changed once one has it."""
+
+    def __init__(self) -> None: ...
+    def add(self, certificate: Certificate, /) -> None: ...
+
+@final
+class Context:
+    """An SSL_CTX for both roles, every hook installed at birth.  Built up by `aiotls.context`, then never changed."""
+
+    def __init__(self) -> None: ...
+    def set_versions(self, minimum: int, maximum: int, /) -> None:
+        """Protocol numbers (0x0303 is TLS 1.2); 0 means no limit."""
+    def set_options(self, mask: int, /) -> None:
+        """Adds ``SSL_OP_*`` bits."""
+    def set_cipher_list(self, ciphers: str, /) -> None:
+        """TLS 1.2 and below, OpenSSL's list format."""
+    def set_ciphersuites(self, suites: str, /) -> None:
+        """TLS 1.3, colon separated; empty for none."""
+    def set_groups(self, groups: str, /) -> None: ...
+    def set_sigalgs(self, sigalgs: str, /) -> None: ...
+    def set_session_id_context(self, value: bytes, /) -> None: ...
+    def set_session_timeout(self, seconds: int, /) -> None: ...
+    def set_trust(self, store: TrustStore, partial_chain: bool, /) -> None: ...
+    def add_client_ca(self, certificate: Certificate, /) -> None:
+        """Adds a name to the list a server sends when it asks for a certificate."""
+    def add_identity(self, chain: list[Certificate], key: PrivateKey | None, /) -> None:
+        """Leaf first.  One identity per key type is kept."""
+    def add_private_key(self, key: PrivateKey, /) -> None: ...
+    def cipher_names(self) -> list[str]:
+        """OpenSSL names of the enabled suites, in order of preference."""
+
+@final
+class Settings:
+    """What every engine of one kind starts with: a context, a role, and what to ask."""
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        server: bool,
+        asks: int = 0,
+        request_cert: bool = False,
+        reject_unauthorized: bool = True,
+        alpn: bytes = b"",
+    ) -> None: ...
+
+@final
+class Engine:
+    """One TLS connection over two ciphertext buffers."""
+
+    def __init__(self, settings: Settings, /, servername: str | None = None) -> None: ...
+    def feed(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Takes ciphertext from the peer."""
+    def feed_eof(self) -> None:
+        """The peer's stream has ended."""
+    def drain(self, limit: int = ..., /) -> bytes:
+        """Ciphertext for the peer, at most `limit` bytes; empty when there is none or it is held back."""
+    def handshake(self) -> int: ...
+    def read(self, limit: int, /) -> bytes | int:
+        """At most `limit` bytes of application data, or a status: WANT_INPUT, ASKING, ENDED or FAILED."""
+    def write(self, data: bytes | bytearray | memoryview, /) -> int:
+        """Encrypts all of `data`: DONE or FAILED."""
+    def shutdown(self) -> int:
+        """Adds our close_notify to the outgoing buffer, once."""
+    def news(self) -> list[tuple[str, bytes]]:
+        """What was collected since the last call: ``("keylog", line)``."""
+    @property
+    def question(self) -> int:
+        """The ``ASK_*`` that the handshake waits for, 0 when it does not."""
+    def answer(self, accept: bool, /) -> None:
+        """Answers the question that waits; a refusal ends the handshake with the alert that belongs to it."""
+    @property
+    def failure(self) -> Failure | None: ...
+    @property
+    def truncated(self) -> bool:
+        """The stream ended without close_notify."""
+    @property
+    def incoming(self) -> int:
+        """Bytes of ciphertext waiting to be read."""
+    @property
+    def outgoing(self) -> int:
+        """Bytes of ciphertext waiting to be sent."""
+    # What was negotiated; before the handshake is done, or without the thing, None.
+    def protocol(self) -> str | None: ...
+    def cipher(self) -> tuple[str, str, str] | None:
+        """OpenSSL's name, the standard name, and the version that brought it."""
+    def group(self) -> str | None: ...
+    def alpn(self) -> bytes | None: ...
+    def servername(self) -> str | None: ...
+    def session_reused(self) -> bool: ...
+    def verify_result(self) -> int: ...
+    def certificate(self) -> bytes | None: ...
+    def peer_certificate(self) -> bytes | None: ...
+    def peer_chain(self) -> list[bytes]:
+        """What the peer sent, leaf first (on a server too), or the verified chain when there is one."""
+    def peer_names(self) -> tuple[tuple[bytes, ...], tuple[bytes, ...], tuple[str, ...]] | None:
+        """DNS names, packed IP addresses and common names of the peer's certificate, without decoding the rest."""
+    def finished(self) -> bytes | None: ...
+    def peer_finished(self) -> bytes | None: ...
+    def export_keying_material(self, length: int, label: str, context: bytes | None, /) -> bytes: ...
+
+@final
+class Reactor:
+    """Many engines over descriptors: one descriptor set, nested in an event loop by its own descriptor."""
+
+    def __init__(self) -> None: ...
+    def fileno(self) -> int: ...
+    def close(self) -> None: ...
+    def listen(
+        self, fd: int, settings: Settings, /, *, handshake_timeout: float, no_delay: bool, announce: bool = False
+    ) -> int:
+        """Accepts on `fd`, which stays the caller's; `announce` reports each descriptor before its handshake."""
+    def unlisten(self, listener: int, /) -> None:
+        """Stops accepting; what was accepted goes on, and the last of it takes the listener away."""
+    def update_listener(self, listener: int, settings: Settings, announce: bool, /) -> None:
+        """Connections accepted from now on start with `settings`."""
+    def pause_listener(self, listener: int, paused: bool, /) -> None: ...
+    def attach(self, engine: Engine, fd: int, /, *, handshake_timeout: float) -> int:
+        """Takes `fd`, a connected non-blocking socket, and starts the handshake."""
+    def poll(self) -> list[tuple[int, int, object]]:
+        """One tick: ``(token, notice, payload)``.  Writes made until `flush` are sent together."""
+    def flush(self) -> bool:
+        """Ends a tick; true when work is left that no descriptor will tell of."""
+    def deadline(self) -> float | None:
+        """When `expire` should be called next, on the clock of `time.monotonic`."""
+    def expire(self) -> None:
+        """Ends handshakes that took too long; the notices come with the next `poll`."""
+    def engine(self, token: int, /) -> Engine | None: ...
+    def listener(self, token: int, /) -> int:
+        """The listener that accepted this connection, 0 for an attached one."""
+    def fd(self, token: int, /) -> int:
+        """The descriptor, for socket options and addresses; -1 when it is closed."""
+    def write(self, token: int, data: bytes | bytearray | memoryview, /) -> int:
+        """Takes all of `data`; answers how many bytes of application data have not left yet, or -1 when the next `poll`
+        has something to tell that no descriptor will."""
+    def pending(self, token: int, /) -> int: ...
+    def want_drain(self, token: int, /) -> None: ...
+    def end(self, token: int, /) -> None:
+        """After what was written: close_notify and FIN, then NOTICE_FINISHED."""
+    def pause(self, token: int, /) -> None: ...
+    def resume(self, token: int, /) -> None: ...
+    def answered(self, token: int, /) -> None:
+        """An answer was given to the engine: go on with the handshake."""
+    def close_connection(self, token: int, /, *, reset: bool = False) -> None:
+        """Sends what the engine has produced, close_notify too where it may, then closes; never blocks.
+        `reset` drops everything and sends RST."""
+    def close_connections(self, listener: int, /) -> None:
+        """Lets go of every connection that a listener accepted."""
+    def counts(self, listener: int, /) -> tuple[int, int]:
+        """Connections of a listener: all, and those still in their handshake."""
+
+def cipher_suites() -> list[str]:
+    """OpenSSL names of every suite that this OpenSSL can use."""

@@ -1,0 +1,111 @@
+"""connect: a TLS connection to a server."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Unpack, overload
+
+from . import checks
+from .dial import dial
+from .errors import OptionTypeError
+from .keywords import ConnectKeywords
+from .options import ConnectOptions
+from .tls_socket import TLSSocket
+from .wires.choice import check_stream
+
+SecureListener = Callable[[], Any]
+
+
+@overload
+def connect(
+    host: str, port: int, listener: SecureListener | None = None, /, **options: Unpack[ConnectKeywords]
+) -> TLSSocket: ...
+@overload
+def connect(
+    port: int, host: str | None = None, listener: SecureListener | None = None, /, **options: Unpack[ConnectKeywords]
+) -> TLSSocket: ...
+@overload
+def connect(port: int, listener: SecureListener, /, **options: Unpack[ConnectKeywords]) -> TLSSocket: ...
+@overload
+def connect(listener: SecureListener | None = None, /, **options: Unpack[ConnectKeywords]) -> TLSSocket: ...
+def connect(*arguments: object, **options: Unpack[ConnectKeywords]) -> TLSSocket:
+    """Connects to a TLS server.
+
+    Args:
+        arguments: ``host, port``, or ``port, host``, or ``port``; after them a listener for ``"secure_connect"``.
+        options: Among others ``host``, ``port``, ``path`` (a Unix socket), ``socket`` (a stream that is connected
+            already), ``servername``, ``ca``, ``cert``, ``key``, ``alpn_protocols``, ``reject_unauthorized``,
+            ``check_server_identity``, ``handshake_timeout`` (seconds), ``secure_context``.
+
+    Returns:
+        The socket, at once.  Awaited, or entered with ``async with``, it is connected and its server verified.
+
+    Raises:
+        OptionError: An option cannot work; the error names it, and nothing was opened.  Everything that goes wrong
+            later is raised by the ``await``, or told to the ``"error"`` listeners.
+
+    Example::
+
+        async with aiotls.connect("example.com", 443) as socket:
+            socket.write(b"GET / HTTP/1.0\\r\\nHost: example.com\\r\\n\\r\\n")
+            print(await socket.read())
+    """
+    keywords, listener = _positional(arguments, dict(options))
+    parsed = ConnectOptions.parse(keywords)
+    if parsed.socket is not None:
+        check_stream(parsed.socket)
+    loop = asyncio.get_running_loop()
+    socket = TLSSocket.__new__(TLSSocket)
+    socket._prepare(parsed, loop)
+    if listener is not None:
+        socket.once("secure_connect", listener)
+    if parsed.socket is not None:
+        socket._wrap(parsed.socket)
+        return socket
+    socket._path_below = {
+        "host": parsed.host,
+        "port": parsed.port if parsed.path is None else None,
+        "path": parsed.path,
+        "local_address": parsed.local_address,
+    }
+    socket._dialing = loop.create_task(_dial(socket, parsed))
+    return socket
+
+
+async def _dial(socket: TLSSocket, options: ConnectOptions) -> None:
+    def looked_up(error: Exception | None, address: str | None, family: str | None, host: str) -> None:
+        socket._emit("lookup", error, address, family, host)
+
+    try:
+        below = await dial(options, looked_up)
+    except Exception as error:
+        socket._fail(error)
+        return
+    if socket.destroyed:
+        below.close()
+        return
+    socket._begin(below)
+    socket._dialing = None
+    if options.no_delay and options.path is None:
+        socket.set_no_delay(True)
+    socket._emit("connect")
+
+
+def _positional(
+    arguments: tuple[object, ...], keywords: dict[str, Any]
+) -> tuple[dict[str, Any], Callable[..., Any] | None]:
+    """Host and port in either order, told apart by their types."""
+    rest = list(arguments)
+    listener = rest.pop() if rest and callable(rest[-1]) else None
+    given: dict[str, object] = {}
+    if rest and isinstance(rest[0], int) and not isinstance(rest[0], bool):
+        given = dict(zip(("port", "host"), rest, strict=False))
+    else:
+        given = dict(zip(("host", "port"), rest, strict=False))
+    if len(rest) > 2:
+        raise OptionTypeError(f"connect takes a host and a port, not {checks.describe(rest[2])}", option="host")
+    for option, value in given.items():
+        if option in keywords:
+            raise OptionTypeError(f"connect got {option} twice", option=option)
+        if value is not None:
+            keywords[option] = value
+    return keywords, listener if callable(listener) else None

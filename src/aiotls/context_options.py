@@ -1,0 +1,112 @@
+"""The options of a secure context, parsed once."""
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from . import checks
+from .credentials import KeySource, read_ca, read_chains, read_keys
+from .defaults import defaults
+from .errors import OptionError
+from .keywords import CONTEXT_NAMES, check_names
+from .versions import parse_method, parse_version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextOptions:
+    """What a secure context is made of; defaults are filled in."""
+
+    ca: tuple[bytes, ...] | None
+    """PEM texts; None is the default store, an empty tuple trusts nothing."""
+    allow_partial_trust_chain: bool
+    chains: tuple[bytes, ...]
+    """PEM texts, each a certificate chain with the leaf first."""
+    keys: tuple[KeySource, ...]
+    ciphers: str
+    sigalgs: str | None
+    ecdh_curve: str
+    min_version: str
+    max_version: str
+    secure_options: int
+    honor_cipher_order: bool
+    session_id_context: bytes
+    session_timeout: int
+    """In seconds."""
+
+    @classmethod
+    def parse(
+        cls, keywords: Mapping[str, object], *, server: bool = False, function: str = "create_secure_context"
+    ) -> "ContextOptions":
+        """Checks keywords and fills in the defaults.
+
+        Args:
+            keywords: What the user wrote: `ContextKeywords`.
+            server: Whether the context is for a server, which honours its own cipher order by default.
+            function: The function to name in errors.
+
+        Raises:
+            OptionError: An option is unknown, has a wrong type or a wrong value; the error names it.
+        """
+        check_names(keywords, CONTEXT_NAMES, function)
+        minimum, maximum = _versions(keywords)
+        return cls(
+            ca=read_ca(keywords.get("ca")),
+            allow_partial_trust_chain=checks.flag(keywords, "allow_partial_trust_chain", False),
+            chains=read_chains(keywords.get("cert")),
+            keys=read_keys(keywords.get("key"), keywords.get("passphrase")),
+            ciphers=_ciphers(keywords.get("ciphers")),
+            sigalgs=checks.optional(keywords, "sigalgs", checks.name),
+            ecdh_curve=checks.name("ecdh_curve", keywords.get("ecdh_curve", defaults.ecdh_curve)),
+            min_version=minimum,
+            max_version=maximum,
+            secure_options=_secure_options(keywords.get("secure_options")),
+            honor_cipher_order=checks.flag(keywords, "honor_cipher_order", server),
+            session_id_context=_session_id_context(keywords.get("session_id_context")),
+            session_timeout=_session_timeout(keywords.get("session_timeout")),
+        )
+
+
+def _versions(keywords: Mapping[str, object]) -> tuple[str, str]:
+    minimum = keywords.get("min_version")
+    maximum = keywords.get("max_version")
+    method = keywords.get("secure_protocol")
+    if method is None:
+        return (
+            defaults.min_version if minimum is None else parse_version(minimum, "min_version"),
+            defaults.max_version if maximum is None else parse_version(maximum, "max_version"),
+        )
+    for option, value in (("min_version", minimum), ("max_version", maximum)):
+        if value is not None:
+            raise OptionError(
+                f"{option} and secure_protocol both choose the protocol versions; give {option} alone",
+                option=option,
+                code="ERR_TLS_PROTOCOL_VERSION_CONFLICT",
+            )
+    return parse_method(method, defaults.min_version)
+
+
+def _ciphers(value: object) -> str:
+    return defaults.ciphers if value is None else checks.text("ciphers", value) or defaults.ciphers
+
+
+def _secure_options(value: object) -> int:
+    return 0 if value is None else checks.integer("secure_options", value, 0, 2**64 - 1)
+
+
+def _session_timeout(value: object) -> int:
+    return 300 if value is None else checks.integer("session_timeout", value, 0, 2**31 - 1)
+
+
+def _session_id_context(value: object) -> bytes:
+    """By default one for each program, so that programs on one machine do not take each other's sessions."""
+    if value is None:
+        return hashlib.sha256("\0".join(sys.argv).encode("utf-8", "surrogateescape")).digest()[:16]
+    name = checks.name("session_id_context", value).encode()
+    if len(name) > 32:
+        raise OptionError(
+            f"session_id_context may have 32 bytes, not {len(name)}",
+            option="session_id_context",
+            code="ERR_OUT_OF_RANGE",
+        )
+    return name

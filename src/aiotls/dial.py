@@ -1,0 +1,138 @@
+"""From a name to a connected socket: look the name up, then race its addresses (RFC 8305)."""
+
+import asyncio
+import inspect
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohappyeyeballs
+
+from .errors import ConnectError, OptionError
+from .identity import is_address
+from .options import ConnectOptions
+
+AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
+LookedUp = Callable[[Exception | None, str | None, str | None, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LookupOptions:
+    """What a `lookup` function is asked for besides the host name."""
+
+    family: int | None
+    """4, 6, or None for both."""
+    all: bool
+    """Whether all addresses are of use, or only the first."""
+
+
+async def dial(options: ConnectOptions, looked_up: LookedUp) -> socket.socket:
+    """Connects.
+
+    Args:
+        options: Where to, and from where.
+        looked_up: Told the outcome of the look-up: an error, or each address with its family and the host.
+
+    Returns:
+        A connected, non-blocking socket.
+
+    Raises:
+        ConnectError: It was not possible; the attributes tell what was tried.
+    """
+    if options.path is not None:
+        return await _dial_path(options.path)
+    host = options.host or "localhost"
+    where = {"host": options.host, "port": options.port, "local_address": options.local_address}
+    try:
+        addresses = await _look_up(host, options)
+    except Exception as error:
+        looked_up(error, None, None, host)
+        raise
+    for info in addresses:
+        looked_up(None, str(info[4][0]), "IPv6" if info[0] == socket.AF_INET6 else "IPv4", host)
+    try:
+        if len(addresses) == 1 or not options.auto_select_family:
+            return await _dial_one(addresses[0], options)
+        return await aiohappyeyeballs.start_connection(
+            addresses,
+            local_addr_infos=_local_infos(options),
+            happy_eyeballs_delay=options.auto_select_family_attempt_timeout,
+            interleave=1,
+        )
+    except OSError as error:
+        address = str(addresses[0][4][0])
+        raise ConnectError.from_os_error(error, syscall="connect", address=address, **where) from error
+
+
+async def _dial_path(path: str) -> socket.socket:
+    below = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        below.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(below, path)
+    except OSError as error:
+        below.close()
+        raise ConnectError.from_os_error(error, syscall="connect", address=path, path=path) from error
+    except BaseException:
+        below.close()
+        raise
+    return below
+
+
+async def _dial_one(info: AddressInfo, options: ConnectOptions) -> socket.socket:
+    family, kind, protocol, _, address = info
+    below = socket.socket(family, kind, protocol)
+    try:
+        below.setblocking(False)
+        for local in _local_infos(options) or ():
+            if local[0] == family:
+                below.bind(local[4])
+        await asyncio.get_running_loop().sock_connect(below, address)
+    except BaseException:
+        below.close()
+        raise
+    return below
+
+
+def _local_infos(options: ConnectOptions) -> list[AddressInfo] | None:
+    """Where to connect from; None for wherever the system likes."""
+    if options.local_address is None and options.local_port is None:
+        return None
+    port = options.local_port or 0
+    given = options.local_address
+    infos: list[AddressInfo] = []
+    for family, default in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        if given is None or (":" in given) == (family == socket.AF_INET6):
+            infos.append((family, socket.SOCK_STREAM, 0, "", (given or default, port)))
+    return infos
+
+
+async def _look_up(host: str, options: ConnectOptions) -> Sequence[AddressInfo]:
+    """The addresses of `host`, at least one."""
+    port = options.port or 0
+    family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(options.family or 0, socket.AF_UNSPEC)
+    if options.lookup is not None and not is_address(host):
+        answer = options.lookup(host, LookupOptions(options.family, options.auto_select_family))
+        if inspect.isawaitable(answer):
+            answer = await answer
+        return [_info(address, port) for address in ([answer] if isinstance(answer, str) else answer)]
+    if is_address(host) and "%" not in host:
+        return [_info(host, port)]
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise ConnectError(
+            f"getaddrinfo ENOTFOUND {host}", code="ENOTFOUND", syscall="getaddrinfo", host=host, port=port
+        ) from error
+    return found
+
+
+def _info(address: object, port: int) -> AddressInfo:
+    try:
+        parsed = ipaddress.ip_address(str(address))
+    except ValueError:
+        raise OptionError(f"lookup must answer with IP addresses, not {address!r:.80}", option="lookup") from None
+    if parsed.version == 4:
+        return (socket.AF_INET, socket.SOCK_STREAM, 0, "", (str(parsed), port))
+    return (socket.AF_INET6, socket.SOCK_STREAM, 0, "", (str(parsed), port, 0, 0))

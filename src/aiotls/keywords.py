@@ -1,0 +1,114 @@
+"""The keywords that users write, as types.
+
+`aiotls.context_options` and `aiotls.options` say what each may be and turn them into frozen values.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ssl
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from .alpn import ProtocolNames
+from .credentials import CertificateInput, KeyInput, Passphrase
+from .errors import OptionTypeError
+from .names import snake_case
+
+if TYPE_CHECKING:
+    from .context import SecureContext
+
+
+class ContextKeywords(TypedDict, total=False):
+    """The options of a secure context."""
+
+    ca: CertificateInput
+    allow_partial_trust_chain: bool | None
+    cert: CertificateInput
+    key: KeyInput
+    passphrase: Passphrase | None
+    ciphers: str | None
+    sigalgs: str | None
+    ecdh_curve: str
+    min_version: str | ssl.TLSVersion | None
+    max_version: str | ssl.TLSVersion | None
+    secure_protocol: str | None
+    secure_options: int | None
+    honor_cipher_order: bool | None
+    session_id_context: str | None
+    session_timeout: int | None
+
+
+class SocketKeywords(ContextKeywords, total=False):
+    """What every TLS connection takes, whatever carries it."""
+
+    secure_context: SecureContext | None
+    alpn_protocols: ProtocolNames | None
+    reject_unauthorized: bool | None
+    handshake_timeout: float | None
+    close_timeout: float | None
+    require_close_notify: bool | None
+    allow_half_open: bool | None
+    high_water_mark: int | None
+    timeout: float | None
+    no_delay: bool | None
+    keep_alive: bool | None
+    keep_alive_initial_delay: float | None
+
+
+class ClientKeywords(SocketKeywords, total=False):
+    """What a client takes besides."""
+
+    servername: str | Literal[False] | None
+    check_server_identity: Callable[[str, Any], Any] | None
+
+
+class ConnectKeywords(ClientKeywords, total=False):
+    """The options of `connect`."""
+
+    host: str | None
+    port: int | None
+    path: str | None
+    socket: Any
+    lookup: Callable[..., Any] | None
+    family: int | None
+    local_address: str | None
+    local_port: int | None
+    auto_select_family: bool | None
+    auto_select_family_attempt_timeout: float | None
+
+
+class ServerKeywords(SocketKeywords, total=False):
+    """The options of `create_server`."""
+
+    request_cert: bool | None
+    pause_on_connect: bool | None
+
+
+class WrapKeywords(ClientKeywords, total=False):
+    """The options of `TLSSocket`."""
+
+    is_server: bool | None
+    host: str | None
+    request_cert: bool | None
+    pause_on_connect: bool | None
+
+
+CONTEXT_NAMES: frozenset[str] = ContextKeywords.__optional_keys__
+
+
+def check_names(keywords: Mapping[str, object], known: frozenset[str], function: str) -> None:
+    """Refuses keywords that do not exist.
+
+    Raises:
+        OptionTypeError: It names the nearest option that exists, or the snake_case one for a camelCase name.
+    """
+    for name in keywords:
+        if name in known:
+            continue
+        snake = snake_case(name)
+        if snake != name and snake in known:
+            raise OptionTypeError(f"{function}: the option is spelt {snake!r}, not {name!r}", option=name)
+        near = difflib.get_close_matches(snake, sorted(known), 1)
+        advice = f"; did you mean {near[0]!r}?" if near else ""
+        raise OptionTypeError(f"{function} has no option {name!r}{advice}", option=name)

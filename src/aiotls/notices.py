@@ -1,0 +1,28 @@
+"""What a connection, or the wire that carries it, reports: the kinds of notices, each with its payload.
+
+The core's contract (``_native.pyi``) says what each means.
+"""
+
+from ._native import NOTICE_ACCEPT_FAILED as ACCEPT_FAILED
+from ._native import NOTICE_ACCEPTED as ACCEPTED
+from ._native import NOTICE_ASKING as ASKING
+from ._native import NOTICE_DATA as DATA
+from ._native import NOTICE_DRAIN as DRAIN
+from ._native import NOTICE_ENDED as ENDED
+from ._native import NOTICE_FAILED as FAILED
+from ._native import NOTICE_FINISHED as FINISHED
+from ._native import NOTICE_NEWS as NEWS
+from ._native import NOTICE_SECURE as SECURE
+
+__all__ = [
+    "ACCEPTED",
+    "ACCEPT_FAILED",
+    "ASKING",
+    "DATA",
+    "DRAIN",
+    "ENDED",
+    "FAILED",
+    "FINISHED",
+    "NEWS",
+    "SECURE",
+]

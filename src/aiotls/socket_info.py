@@ -1,0 +1,291 @@
+"""What a TLS socket knows about its connection and about the path below."""
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from . import checks
+from .certificate import PeerCertificate
+from .connection import Cipher, Connection, EphemeralKeyInfo
+from .errors import OptionTypeError, StateError
+from .phases import Phase
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+    from .wires import Wire
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One end of a connection, or what a server listens on."""
+
+    address: str
+    """The IP address, or the path of a Unix socket."""
+    family: str
+    """``"IPv4"``, ``"IPv6"`` or ``"Unix"``."""
+    port: int | None
+    """None for a Unix socket."""
+
+    @classmethod
+    def of(cls, name: object) -> "Address | None":
+        """The address behind a socket name as Python gives it."""
+        if isinstance(name, bytes):
+            name = name.decode("utf-8", "surrogateescape")
+        if isinstance(name, str):
+            return cls(name, "Unix", None)
+        if not isinstance(name, tuple) or len(name) < 2:
+            return None
+        return cls(str(name[0]), "IPv6" if len(name) == 4 else "IPv4", int(name[1]))
+
+
+class SocketInfo:
+    """The part of `TLSSocket` that tells; None stands for what is not known yet, or not any more."""
+
+    __slots__ = ()
+
+    _connection: Connection | None
+    _wire: "Wire | None"
+    _dialing: "asyncio.Task[None] | None"
+    _closing: bool
+    destroyed: bool
+    is_server: bool
+
+    if TYPE_CHECKING:
+
+        @property
+        def readable(self) -> bool: ...
+        @property
+        def writable(self) -> bool: ...
+
+    # ---- what was negotiated
+
+    @property
+    def encrypted(self) -> bool:
+        """True, for telling it from a plain stream."""
+        return True
+
+    @property
+    def authorized(self) -> bool:
+        """Whether the peer's certificate was verified and is the one that was meant."""
+        connection = self._secure_connection
+        return connection is not None and connection.authorized
+
+    @property
+    def authorization_error(self) -> str | None:
+        """Why not: a code such as ``"CERT_HAS_EXPIRED"``; None when authorized, or when nothing was asked."""
+        connection = self._secure_connection
+        return None if connection is None else connection.authorization_error
+
+    @property
+    def alpn_protocol(self) -> str | Literal[False] | None:
+        """The application protocol that was agreed on; False for none, None before."""
+        connection = self._secure_connection
+        return None if connection is None else connection.alpn_protocol or False
+
+    @property
+    def servername(self) -> str | Literal[False] | None:
+        """The server name that the client sent; False for none, None while it is not known."""
+        if self._connection is None:
+            return None
+        name = self._connection.engine.servername()
+        if name is None and self._connection.phase is Phase.HANDSHAKE:
+            return None
+        return name or False
+
+    def get_protocol(self) -> str | None:
+        """The protocol version, such as ``"TLSv1.3"``."""
+        connection = self._secure_connection
+        return None if connection is None else connection.engine.protocol()
+
+    def get_cipher(self) -> Cipher | None:
+        """The cipher suite."""
+        connection = self._secure_connection
+        return None if connection is None else connection.cipher
+
+    def get_ephemeral_key_info(self) -> EphemeralKeyInfo | None:
+        """The group of the key exchange; on a server None."""
+        connection = self._secure_connection
+        return None if connection is None or self.is_server else connection.ephemeral_key_info
+
+    def is_session_reused(self) -> bool | None:
+        """Whether an earlier session was resumed."""
+        connection = self._secure_connection
+        return None if connection is None else connection.engine.session_reused()
+
+    def get_certificate(self) -> PeerCertificate | None:
+        """Our own certificate; an empty one if there is none."""
+        return None if self._connection is None else self._connection.certificate()
+
+    def get_peer_certificate(self, detailed: bool = False) -> PeerCertificate | None:
+        """The certificate of the peer; an empty one if it showed none.
+
+        Args:
+            detailed: Whether `issuer_certificate` leads through the whole chain.
+        """
+        connection = self._connection
+        if connection is None or connection.phase is Phase.CLOSED:
+            return None
+        return connection.peer_certificate(detailed)
+
+    def get_x509_certificate(self) -> "Certificate | None":
+        """Our own certificate as an object of `cryptography`."""
+        certificate = self.get_certificate()
+        return certificate.x509 if certificate else None
+
+    def get_peer_x509_certificate(self) -> "Certificate | None":
+        """The certificate of the peer as an object of `cryptography`."""
+        certificate = self.get_peer_certificate()
+        return certificate.x509 if certificate else None
+
+    def get_finished(self) -> bytes | None:
+        """The last Finished message that we sent (SSL_get_finished(3)); for TLS 1.2 a channel binding (RFC 5929)."""
+        return None if self._connection is None else self._connection.engine.finished()
+
+    def get_peer_finished(self) -> bytes | None:
+        """The last Finished message that the peer sent."""
+        return None if self._connection is None else self._connection.engine.peer_finished()
+
+    def export_keying_material(self, length: int, label: str, context: Any = None) -> bytes:
+        """Derives keys from the connection that both sides can derive and nobody else (RFC 5705, RFC 8446 7.5).
+
+        Args:
+            length: How many bytes.
+            label: What they are for; ASCII, registered with IANA or starting with ``EXPERIMENTAL``.
+            context: Bytes that both sides know; None is no context.
+
+        Raises:
+            StateError: The connection is not secure (``ERR_TLS_INVALID_STATE``).
+        """
+        length = checks.integer("length", length, 1, 2**20)
+        label = checks.text("label", label)
+        if context is not None and not isinstance(context, bytes | bytearray | memoryview):
+            raise OptionTypeError(f"context must be bytes or None, not {type(context).__name__}", option="context")
+        connection = self._secure_connection
+        if connection is None:
+            raise StateError("TLS socket connection must be securely established")
+        return connection.engine.export_keying_material(length, label, None if context is None else bytes(context))
+
+    @property
+    def _secure_connection(self) -> Connection | None:
+        """The connection once it is secure, and as long as it is not closed."""
+        connection = self._connection
+        if connection is None or connection.phase not in (Phase.OPEN, Phase.ENDING):
+            return None
+        return connection
+
+    # ---- state
+
+    @property
+    def connecting(self) -> bool:
+        """Whether the path below is still being made."""
+        return self._dialing is not None and self._wire is None and not self.destroyed
+
+    @property
+    def secure_connecting(self) -> bool:
+        """Whether the handshake is not done yet."""
+        return not self.destroyed and self._secure_connection is None
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is no path below yet."""
+        return self._wire is None
+
+    @property
+    def ready_state(self) -> str:
+        """``"opening"``, ``"open"``, ``"read_only"``, ``"write_only"`` or ``"closed"``."""
+        if self.connecting:
+            return "opening"
+        if self.readable:
+            return "open" if self.writable else "read_only"
+        return "write_only" if self.writable else "closed"
+
+    def is_closing(self) -> bool:
+        """Whether the socket is closed or about to be."""
+        return self._closing or self.destroyed
+
+    # ---- the path below
+
+    def address(self) -> Address | None:
+        """Our own end."""
+        return None if self._wire is None else Address.of(self._wire.get_extra_info("sockname"))
+
+    def _peer_address(self) -> Address | None:
+        return None if self._wire is None else Address.of(self._wire.get_extra_info("peername"))
+
+    @property
+    def local_address(self) -> str | None:
+        address = self.address()
+        return None if address is None else address.address
+
+    @property
+    def local_port(self) -> int | None:
+        address = self.address()
+        return None if address is None else address.port
+
+    @property
+    def local_family(self) -> str | None:
+        address = self.address()
+        return None if address is None else address.family
+
+    @property
+    def remote_address(self) -> str | None:
+        address = self._peer_address()
+        return None if address is None else address.address
+
+    @property
+    def remote_port(self) -> int | None:
+        address = self._peer_address()
+        return None if address is None else address.port
+
+    @property
+    def remote_family(self) -> str | None:
+        address = self._peer_address()
+        return None if address is None else address.family
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """What asyncio's transports give: ``"peername"``, ``"sockname"``, ``"cipher"``.
+
+        Args:
+            name: What to look up.
+            default: What to return for what is not known.
+        """
+        value: Any = None
+        if name in ("peername", "sockname") and self._wire is not None:
+            value = self._wire.get_extra_info(name)
+        elif name == "cipher" and (cipher := self.get_cipher()) is not None:
+            value = (cipher.name, cipher.version, None)
+        return default if value is None else value
+
+    # ---- socket options
+
+    def set_no_delay(self, enable: bool = True) -> Self:
+        """Sends small pieces at once (TCP_NODELAY); without effect where there is no TCP socket of ours below."""
+        self._set_option(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(enable))
+        return self
+
+    def set_keep_alive(self, enable: bool = False, initial_delay: float = 0.0) -> Self:
+        """Lets TCP find out whether the peer is still there.
+
+        Args:
+            enable: Whether to.
+            initial_delay: Seconds of silence before the first probe; 0 leaves the system's.
+        """
+        self._set_option(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(enable))
+        if enable and initial_delay and hasattr(socket, "TCP_KEEPIDLE"):
+            self._set_option(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, round(initial_delay)))
+        return self
+
+    def _set_option(self, level: int, option: int, value: int) -> None:
+        fd = -1 if self._wire is None else self._wire.fileno()
+        if fd < 0:
+            return
+        below = socket.socket(fileno=fd)
+        try:
+            below.setsockopt(level, option, value)
+        except OSError:
+            # Unix sockets have no TCP options, and a broken connection has none that matter.
+            pass
+        finally:
+            below.detach()

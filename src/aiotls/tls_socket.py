@@ -1,0 +1,489 @@
+"""TLSSocket: a TLS connection as a stream, client or server, over anything."""
+
+import asyncio
+from collections.abc import Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
+
+from . import checks, notices
+from .asking import ask
+from .connection import Connection, ConnectionSettings
+from .duplex import Duplex
+from .emitter import Listener
+from .errors import ConnectionLost, HandshakeTimeout, StreamDestroyed, errno_name
+from .idle import IdleTimer
+from .keywords import WrapKeywords
+from .options import SocketOptions
+from .socket_info import SocketInfo
+from .wires import Wire
+from .wires.choice import check_stream, close_stream, open_wire
+from .wires.reactor import ReactorWire
+
+if TYPE_CHECKING:
+    from .server import Server
+
+
+class TLSSocket(SocketInfo, Duplex):
+    """A TLS connection over a connected stream.
+
+    `aiotls.connect` and `aiotls.Server` make them; make one yourself to put TLS on a stream that exists already.
+
+    Args:
+        stream: A connected ``socket.socket`` (taken over), an asyncio ``(reader, writer)`` pair or transport, another
+            `TLSSocket` (TLS in TLS), or any object with the methods of `aiotls.Duplex`.
+        options: Those of `create_secure_context` and `connect`, and ``is_server``.
+
+    Raises:
+        OptionError: An option cannot work; the error names it.
+
+    Example::
+
+        socket = await aiotls.TLSSocket((reader, writer), is_server=True, key=key, cert=cert)
+    """
+
+    EVENTS: ClassVar[frozenset[str]] = Duplex.EVENTS | {
+        "connect",
+        "keylog",
+        "lookup",
+        "ready",
+        "secure",
+        "secure_connect",
+        "timeout",
+    }
+
+    __slots__ = (
+        "_asking",
+        "_closed",
+        "_closers",
+        "_closing",
+        "_connection",
+        "_dialing",
+        "_early",
+        "_finished",
+        "_idle",
+        "_options",
+        "_path_below",
+        "_ready",
+        "_timer",
+        "_wire",
+        "allow_half_open",
+        "is_server",
+        "server",
+        "truncated",
+    )
+
+    def __init__(self, stream: Any, **options: Unpack[WrapKeywords]) -> None:
+        self._prepare(SocketOptions.parse(options), asyncio.get_running_loop())
+        check_stream(stream)
+        self._wrap(stream)
+
+    def _prepare(self, options: SocketOptions, loop: asyncio.AbstractEventLoop, server: "Server | None" = None) -> None:
+        """The state before there is a connection."""
+        Duplex.__init__(self, loop, options.high_water_mark)
+        self._options = options
+        self.is_server = options.is_server
+        self.server = server
+        self.allow_half_open = bool(options.allow_half_open)
+        self.truncated = False
+        """Whether the peer's stream ended without close_notify."""
+        self._connection: Connection | None = None
+        self._wire: Wire | None = None
+        # What was written before there was a wire.
+        self._early: bytearray | None = None
+        self._path_below: dict[str, Any] | None = None
+        self._dialing: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._ready: list[asyncio.Future[None]] | None = None
+        self._closers: list[asyncio.Future[None]] | None = None
+        self._closing = False
+        self._finished = False
+        self._closed = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle: IdleTimer | None = None
+        if options.timeout:
+            self.set_timeout(options.timeout)
+
+    # ---- beginning
+
+    def _wrap(self, stream: Any) -> None:
+        """Begins over a stream that somebody else connected."""
+        if self._options.allow_half_open is None:
+            self.allow_half_open = bool(getattr(stream, "allow_half_open", False))
+        self._loop.call_soon(self._begin, stream)
+
+    def _begin(self, stream: Any) -> None:
+        if self.destroyed:
+            close_stream(stream)
+            return
+        options = self._options
+        self._connection = connection = Connection(
+            self._settings(),
+            servername=None if options.is_server else options.servername,
+            hostname=options.hostname,
+        )
+        self._start(open_wire(self._loop, connection, stream, options.handshake_timeout))
+
+    def _settings(self) -> ConnectionSettings:
+        options = self._options
+        return ConnectionSettings(
+            context=options.secure_context,
+            server=options.is_server,
+            request_cert=options.request_cert,
+            reject_unauthorized=options.reject_unauthorized,
+            alpn=options.alpn,
+            keylog="keylog" in self._listeners or (self.server is not None and bool(self.server.listeners("keylog"))),
+        )
+
+    def _accept(self, wire: ReactorWire, settings: ConnectionSettings) -> None:
+        """Begins with a connection that a reactor has accepted."""
+        engine = wire.engine()
+        assert engine is not None
+        wire.connection = self._connection = Connection.adopt(engine, settings)
+        self._start(wire)
+
+    def _start(self, wire: Any) -> None:
+        self._wire = wire
+        wire.start(self)
+        if self._early is not None:
+            early, self._early = bytes(self._early), None
+            wire.write(early)
+        if self._needs_drain:
+            wire.want_drain()
+        if self._write_ended:
+            wire.end()
+        if self._paused:
+            wire.pause()
+        if self._options.keep_alive:
+            self.set_keep_alive(True, self._options.keep_alive_initial_delay)
+
+    # ---- what the wire reports
+
+    def _notice(self, kind: int, payload: Any) -> None:
+        if kind == notices.DATA:
+            if self._idle is not None:
+                self._idle.touch()
+            if not self._closing:
+                self._received_data(payload)
+        elif kind == notices.SECURE:
+            self._secured()
+        elif kind == notices.ENDED:
+            self._peer_ended(payload)
+        elif kind == notices.FINISHED:
+            assert self._connection is not None
+            self._connection.note(kind)
+            self._finished = True
+            self._emit("finish")
+            self._close_when_over()
+        elif kind == notices.DRAIN:
+            if self._idle is not None:
+                self._idle.touch()
+            self._drained()
+        elif kind == notices.FAILED:
+            self._wire_failed(payload)
+        elif kind == notices.ASKING:
+            self._asked()
+        elif kind == notices.NEWS:
+            self._news(payload)
+
+    def _secured(self) -> None:
+        connection = self._connection
+        assert connection is not None
+        connection.note(notices.SECURE)
+        for future in self._ready or ():
+            if not future.done():
+                future.set_result(None)
+        self._ready = None
+        if self._options.pause_on_connect:
+            self.pause()
+        self._emit("secure")
+        if self.server is not None:
+            self.server._socket_secured(self)
+        elif not self.is_server and not self.destroyed:
+            self._emit("secure_connect")
+            self._emit("ready")
+
+    def _peer_ended(self, truncated: bool) -> None:
+        assert self._connection is not None
+        self._connection.note(notices.ENDED)
+        self.truncated = truncated
+        if truncated and self._options.require_close_notify:
+            self._fail(ConnectionLost.truncated())
+            return
+        self._received_end()
+        self._close_when_over()
+
+    def _wire_failed(self, failure: Any) -> None:
+        connection = self._connection
+        assert connection is not None
+        secure = self._secure_connection is not None
+        connection.note(notices.FAILED)
+        where = self._path_below or {}
+        if isinstance(failure, TimeoutError):
+            error: Exception = HandshakeTimeout(**where)
+        elif isinstance(failure, OSError):
+            code = errno_name(failure.errno) if failure.errno else "ECONNRESET"
+            error = ConnectionLost(str(failure) or code, code=code, errno=failure.errno, **where)
+        else:
+            error = connection.error(failure, **where)
+        self._fail(error, secure=secure)
+
+    def _news(self, news: list[tuple[str, bytes]] | None) -> None:
+        assert self._connection is not None
+        for event, payload in news or self._connection.engine.news():
+            self._emit(event, payload)
+            if self.server is not None:
+                self.server._emit(event, payload, self)
+
+    # ---- the question whether the server is the right one
+
+    def _asked(self) -> None:
+        connection = self._connection
+        assert connection is not None
+        connection.note(notices.ASKING)
+        check = self._options.check_server_identity
+        if check is None:
+            self._answer(connection.check_identity())
+            return
+        question = connection.question
+        assert question is not None
+        self._asking = ask(self._loop, check, (question.hostname, question.certificate), self._answer)
+
+    def _answer(self, refusal: Exception | None) -> None:
+        if self.destroyed or self._connection is None or self._wire is None:
+            return
+        self._connection.answer(refusal)
+        self._wire.answered()
+
+    # ---- waiting for the beginning and for the end
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self._wait_ready().__await__()
+
+    async def _wait_ready(self) -> Self:
+        """Waits until the connection is secure."""
+        self._used_await = True
+        while self._secure_connection is None:
+            if self._error is not None:
+                raise self._error
+            if self.destroyed:
+                raise StreamDestroyed
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._ready = [*(self._ready or ()), future]
+            try:
+                await future
+            except asyncio.CancelledError:
+                self.destroy()
+                raise
+        return self
+
+    async def __aenter__(self) -> Self:
+        return await self._wait_ready()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.destroy()
+        self.close()
+        try:
+            await self.wait_closed()
+        except asyncio.CancelledError:
+            self.destroy()
+            raise
+
+    async def wait_closed(self) -> None:
+        """Waits until the socket is closed.
+
+        Raises:
+            TLSError: The connection failed while this waited.
+        """
+        self._used_await = True
+        if not self._closed:
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._closers = [*(self._closers or ()), future]
+            await future
+
+    # ---- ending
+
+    def close(self) -> None:
+        """Closes in order: what was written leaves, then close_notify; what still comes is thrown away.
+
+        Waits `close_timeout` seconds for the peer to do the same, see `wait_closed`; then it is destroyed.
+        """
+        if self.destroyed or self._closing:
+            return
+        if self._secure_connection is None:
+            self.destroy()
+            return
+        self._closing = True
+        if self._chunks is not None:
+            self._chunks.clear()
+        self._held = 0
+        self._paused = False
+        self._take_data(True)
+        self.end()
+        if self._read_ended:
+            self._at_end()
+        self._timer = self._loop.call_later(self._options.close_timeout, self.destroy)
+        self._close_when_over()
+
+    def destroy(self, error: BaseException | None = None) -> Self:
+        """Closes at once.  close_notify is sent if it can be; what was written and has not left may be lost.
+
+        Args:
+            error: What to tell those who wait, or the ``"error"`` listeners.
+        """
+        if not self.destroyed:
+            if error is None:
+                self._shut(had_error=False)
+            else:
+                self._fail(error)
+        return self
+
+    def reset_and_destroy(self) -> Self:
+        """Closes at once with RST, so that a peer over TCP sees an error (``ECONNRESET``)."""
+        if not self.destroyed:
+            self._shut(had_error=False, reset=True)
+        return self
+
+    def _after_end(self) -> None:
+        if not self.allow_half_open:
+            self.end()
+        self._close_when_over()
+
+    def _close_when_over(self) -> None:
+        """Both directions have ended, and the end was read: the socket closes."""
+        if self._finished and self._read_ended and not self._held and not self.destroyed:
+            self._at_end()
+            self._shut(had_error=False)
+
+    def _fail(self, error: BaseException, *, secure: bool = True, of_listener: bool = False) -> None:
+        """Ends with an error, and finds the one who must know.
+
+        An error of the connection may wait for the next ``await``; one that a listener raised is told now.
+        """
+        if self.destroyed:
+            return
+        self._error = error
+        told = self._break(error)
+        if not secure and self.server is not None:
+            self.server._client_failed(error, self)
+        elif (of_listener or not told) and not self._emit("error", error) and (of_listener or not self._used_await):
+            self._report(f"a {'listener' if of_listener else 'TLS connection'} failed and nobody was told", error)
+        self._shut(had_error=True)
+
+    def _break(self, error: BaseException) -> bool:
+        told = super()._break(error)
+        for future in (*(self._ready or ()), *(self._closers or ())):
+            if not future.done():
+                future.set_exception(error)
+                told = True
+        self._ready = self._closers = None
+        return told
+
+    def _shut(self, *, had_error: bool, reset: bool = False) -> None:
+        if self.destroyed:
+            return
+        self.destroyed = True
+        self._write_ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.set_timeout(None)
+        for task in (self._dialing, self._asking):
+            if task is not None and task is not asyncio.current_task(self._loop):
+                task.cancel()
+        if self._wire is not None:
+            self._wire.close(reset)
+        if self._connection is not None and not had_error:
+            self._connection.close()
+        self._loop.call_soon(self._tell_closed, had_error)
+
+    def _tell_closed(self, had_error: bool) -> None:
+        self._closed = True
+        if self._connection is not None:
+            self._connection.close()
+        for future in self._closers or ():
+            if not future.done():
+                future.set_result(None)
+        self._closers = None
+        if not self._read_ended or self._drainers or self._ready:
+            self._break(StreamDestroyed())
+        self._emit("close", had_error)
+        if self.server is not None:
+            self.server._socket_closed(self)
+
+    def _listener_failed(self, event: str, error: BaseException, arguments: tuple[Any, ...]) -> None:
+        """A listener raised: this connection ends with its error, which is told once."""
+        if error is self._error:
+            # The connection's own error, which came out of an await of the listener.
+            return
+        if self.destroyed or event == "error":
+            self._report(f'a listener of "{event}" failed', error)
+            return
+        self._fail(error, of_listener=True)
+
+    def _report(self, message: str, error: BaseException) -> None:
+        self._loop.call_exception_handler({"message": message, "exception": error, "socket": self})
+
+    # ---- what carries the stream
+
+    def _take_data(self, wanted: bool) -> None:
+        if self._wire is not None and not self.destroyed:
+            if wanted:
+                self._wire.resume()
+            else:
+                self._wire.pause()
+
+    def _write(self, data: bytes) -> int:
+        if self._idle is not None:
+            self._idle.touch()
+        if self._wire is not None:
+            return self._wire.write(data)
+        if self._early is None:
+            self._early = bytearray()
+        self._early += data
+        return len(self._early)
+
+    def _pending(self) -> int:
+        if self._wire is not None and not self.destroyed:
+            return self._wire.pending()
+        return len(self._early or b"")
+
+    def _want_drain(self) -> None:
+        if self._wire is not None:
+            self._wire.want_drain()
+
+    def _end(self) -> None:
+        if self._wire is not None:
+            self._wire.end()
+
+    # ---- the idle timer
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds without data until ``"timeout"``; None for never."""
+        return None if self._idle is None else self._idle.seconds
+
+    def set_timeout(self, seconds: float | None, listener: Listener | None = None) -> Self:
+        """Emits ``"timeout"`` whenever no data has flowed for so long; what then happens is up to the listener.
+
+        Args:
+            seconds: 0 or None for never.
+            listener: Added to ``"timeout"``, for one time.
+        """
+        seconds = None if seconds is None else checks.seconds("seconds", seconds, zero=True)
+        if listener is not None:
+            self.once("timeout", listener)
+        if self._idle is not None:
+            self._idle.stop()
+            self._idle = None
+        if seconds and not self.destroyed:
+            self._idle = IdleTimer(self._loop, seconds, lambda: self._emit("timeout"))
+        return self
+
+    def __repr__(self) -> str:
+        side = "server" if self.is_server else "client"
+        phase = "connecting" if self._connection is None else self._connection.phase.value
+        state = "closed" if self.destroyed else phase
+        return f"<TLSSocket {side} {state} {self.get_protocol() or ''}".rstrip() + ">"

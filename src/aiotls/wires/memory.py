@@ -1,0 +1,179 @@
+"""What the two wires have in common that hand ciphertext to somebody else."""
+
+import asyncio
+
+from .. import notices
+from ..connection import Connection, Data
+from ..phases import Phase
+from . import Sink
+
+
+class MemoryWire:
+    """Drives a connection by its buffers; subclasses move the ciphertext.
+
+    Args:
+        loop: The event loop.
+        connection: What is carried.
+        handshake_timeout: Seconds.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, connection: Connection, handshake_timeout: float) -> None:
+        self.connection = connection
+        self._loop = loop
+        self._sink: Sink | None = None
+        self._waiting = bytearray()
+        self._in_flight = 0
+        self._want_drain = False
+        self._paused = False
+        self._ending = False
+        self._closed = False
+        self._advancing = False
+        self._timer: asyncio.TimerHandle | None = loop.call_later(handshake_timeout, self._timed_out)
+
+    def start(self, sink: Sink) -> None:
+        """Begins: notices go to `sink`."""
+        self._sink = sink
+        self._loop.call_soon(self.advance)
+
+    # ---- what comes in
+
+    def received(self, data: Data) -> None:
+        self.connection.feed(data)
+        self.advance()
+
+    def received_eof(self) -> None:
+        self.connection.feed_eof()
+        self.advance()
+
+    def lost(self, error: OSError | None) -> None:
+        """The stream below is gone."""
+        if self._closed:
+            return
+        if error is None or self.connection.phase is Phase.CLOSED:
+            self.received_eof()
+        else:
+            self._tell(notices.FAILED, error)
+
+    def advance(self) -> None:
+        """Lets the connection do what it can, tells what happened, and sends what came of it."""
+        if self._closed or self._sink is None or self._advancing:
+            return
+        self._advancing = True
+        try:
+            while not self._closed and not self._paused and (found := self.connection.advance()):
+                # What was produced leaves first: after a failure it is the alert.
+                self._flush()
+                for kind, payload in found:
+                    self._tell(kind, payload)
+        finally:
+            self._advancing = False
+        if not self._closed:
+            self._flush()
+
+    def _tell(self, kind: int, payload: object) -> None:
+        if kind in (notices.SECURE, notices.FAILED) and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._closed and self._sink is not None:
+            if kind == notices.FAILED:
+                self.connection.note(kind)
+            self._sink._notice(kind, payload)
+
+    def _timed_out(self) -> None:
+        self._timer = None
+        self._tell(notices.FAILED, TimeoutError())
+
+    # ---- what goes out
+
+    def write(self, data: Data) -> int:
+        if self.connection.phase in (Phase.HANDSHAKE, Phase.ASKING):
+            self._waiting += data
+        else:
+            self._encrypt(data)
+            if not self._advancing:
+                self._flush()
+        return self.pending()
+
+    def _encrypt(self, data: Data) -> None:
+        if self.connection.write(data):
+            self._in_flight += len(data)
+
+    def _flush(self) -> None:
+        connection = self.connection
+        if self._waiting and connection.phase in (Phase.OPEN, Phase.ENDING):
+            waiting, self._waiting = bytes(self._waiting), bytearray()
+            self._encrypt(waiting)
+        finishing = self._ending and connection.phase in (Phase.OPEN, Phase.ENDING)
+        if finishing:
+            self._ending = False
+            connection.shutdown()
+        if data := connection.drain():
+            self._send(data)
+        if finishing:
+            self._send_eof()
+
+    def pending(self) -> int:
+        return len(self._waiting) + self._in_flight
+
+    def want_drain(self) -> None:
+        self._want_drain = True
+        if not self.pending():
+            self._loop.call_soon(self._taken)
+
+    def end(self) -> None:
+        self._ending = True
+        if not self._advancing:
+            self._flush()
+
+    def finished(self) -> None:
+        """Our end of the stream has left."""
+        self._loop.call_soon(self._tell, notices.FINISHED, None)
+
+    def _taken(self) -> None:
+        """The stream below has taken everything given to it."""
+        self._in_flight = 0
+        if self._want_drain and not self.pending():
+            self._want_drain = False
+            self._tell(notices.DRAIN, None)
+
+    # ---- control
+
+    def pause(self) -> None:
+        self._paused = True
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._loop.call_soon(self.advance)
+
+    def answered(self) -> None:
+        self._loop.call_soon(self.advance)
+
+    def close(self, reset: bool = False) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if not reset:
+            self.connection.shutdown()
+            if data := self.connection.drain():
+                self._send(data)
+        self.connection.close()
+        self._sink = None
+        self._close(reset)
+
+    def fileno(self) -> int:
+        return -1
+
+    # ---- for subclasses
+
+    def _send(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def _send_eof(self) -> None:
+        """Ends the stream below where it can be ended by itself, then calls `finished`."""
+        raise NotImplementedError
+
+    def _close(self, reset: bool) -> None:
+        raise NotImplementedError

@@ -1,0 +1,300 @@
+"""The fast path: connections over descriptors of our own, all of a loop's in one set.
+
+The compiled `Reactor` holds the descriptors of all connections in one set, and the event loop watches that set by its
+one descriptor.  When something happens there, one tick of the reactor does all that can be done (accepting, shaking
+hands, reading, decrypting, sending) and returns a list of notices, which are handed to the sinks here.
+"""
+
+import asyncio
+import os
+import socket
+import time
+import weakref
+from collections.abc import Callable
+from typing import Protocol
+
+from .. import _native, notices
+from ..connection import Connection, Data
+from . import Sink
+
+_ATTRIBUTE = "_aiotls_reactor"
+
+
+class Acceptor(Protocol):
+    """Who is told about what a listening descriptor brings."""
+
+    def _accepted(self, wire: "ReactorWire", kind: int, payload: object) -> None:
+        """The first notice of a new connection."""
+
+    def _accept_failed(self, errno: int) -> None:
+        """The system is out of something; the listener has paused and should be resumed later."""
+
+
+class LoopReactor:
+    """The reactor of one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.native = _native.Reactor()
+        self._sinks: dict[int, Sink] = {}
+        self._listeners: dict[int, ReactorListener] = {}
+        self._backlog: list[tuple[int, int, object]] = []
+        self._scheduled = False
+        self._in_tick = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        loop.add_reader(self.native.fileno(), self._tick)
+        _reactors.add(self)
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> "LoopReactor":
+        """The reactor of `loop`, which lives as long as the loop does."""
+        reactor: LoopReactor | None = getattr(loop, _ATTRIBUTE, None)
+        if reactor is None:
+            reactor = cls(loop)
+            setattr(loop, _ATTRIBUTE, reactor)
+        return reactor
+
+    # ---- ticks
+
+    def _tick(self) -> None:
+        self._scheduled = False
+        self._in_tick = True
+        found = self._backlog + self.native.poll() if self._backlog else self.native.poll()
+        self._backlog = []
+        sinks = self._sinks
+        rest = iter(found)
+        try:
+            for token, kind, payload in rest:
+                sink = sinks.get(token)
+                if sink is not None:
+                    sink._notice(kind, payload)
+                else:
+                    self._accept(token, kind, payload)
+        finally:
+            # Only what ends the program (KeyboardInterrupt) comes out of a sink; no notice is lost by it.
+            self._backlog = list(rest)
+            self._in_tick = False
+            if self.native.flush() or self._backlog:
+                self.schedule()
+            self.arm()
+
+    def _accept(self, token: int, kind: int, payload: object) -> None:
+        if kind == notices.ACCEPT_FAILED:
+            listener = self._listeners.get(token)
+            if listener is not None:
+                listener.failed(payload)
+            return
+        listener = self._listeners.get(self.native.listener(token))
+        if listener is not None:
+            listener.acceptor._accepted(ReactorWire(self, token), kind, payload)
+        else:
+            self.native.close_connection(token)
+
+    def schedule(self) -> None:
+        """Asks for a tick, because there is something to tell that no descriptor will."""
+        if not self._scheduled and not self._in_tick:
+            self._scheduled = True
+            self._loop.call_soon(self._tick)
+
+    # ---- time
+
+    def arm(self) -> None:
+        """Sets the timer for the earliest deadline."""
+        deadline = self.native.deadline()
+        if deadline is None or (self._timer is not None and self._timer_at <= deadline):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = self._loop.call_later(max(0.0, deadline - time.monotonic()), self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        self.native.expire()
+        self.schedule()
+        self.arm()
+
+    # ---- what comes and goes
+
+    def listen(self, listener: "ReactorListener", fd: int, settings: _native.Settings, **options: float) -> int:
+        token = self.native.listen(
+            fd,
+            settings,
+            handshake_timeout=options["handshake_timeout"],
+            no_delay=bool(options["no_delay"]),
+            announce=bool(options["announce"]),
+        )
+        self._listeners[token] = listener
+        return token
+
+    def forget(self, token: int) -> None:
+        self._listeners.pop(token, None)
+
+    def attach(self, connection: Connection, sock: socket.socket, handshake_timeout: float) -> "ReactorWire":
+        """Starts a connection over a connected socket, which is taken over."""
+        token = self.native.attach(connection.engine, sock.detach(), handshake_timeout=handshake_timeout)
+        self.schedule()
+        self.arm()
+        return ReactorWire(self, token, connection)
+
+    def bind(self, token: int, sink: Sink) -> None:
+        self._sinks[token] = sink
+
+    def close_connection(self, token: int, reset: bool) -> None:
+        self._sinks.pop(token, None)
+        self.native.close_connection(token, reset=reset)
+        self.arm()
+        self.schedule()
+
+    def abandon(self) -> None:
+        """Closes everything without a word, in a process that has only inherited it."""
+        self._sinks.clear()
+        self._listeners.clear()
+        self.native.close()
+
+
+class ReactorWire:
+    """One connection of a reactor."""
+
+    __slots__ = ("_native", "_reactor", "_token", "connection")
+
+    def __init__(self, reactor: LoopReactor, token: int, connection: Connection | None = None) -> None:
+        self._reactor = reactor
+        self._native = reactor.native
+        self._token = token
+        if connection is not None:
+            self.connection = connection
+
+    def engine(self) -> _native.Engine | None:
+        """The engine that the reactor made for an accepted connection."""
+        return self._native.engine(self._token)
+
+    def start(self, sink: Sink) -> None:
+        """From now on notices go to `sink`."""
+        self._reactor.bind(self._token, sink)
+
+    def write(self, data: Data) -> int:
+        pending = self._native.write(self._token, data)
+        if pending < 0:
+            self._reactor.schedule()
+            return self.pending()
+        return pending
+
+    def pending(self) -> int:
+        return self._native.pending(self._token)
+
+    def want_drain(self) -> None:
+        self._native.want_drain(self._token)
+        self._reactor.schedule()
+
+    def end(self) -> None:
+        self._native.end(self._token)
+        self._reactor.schedule()
+
+    def pause(self) -> None:
+        self._native.pause(self._token)
+
+    def resume(self) -> None:
+        self._native.resume(self._token)
+        self._reactor.schedule()
+
+    def answered(self) -> None:
+        self._native.answered(self._token)
+        self._reactor.schedule()
+
+    def close(self, reset: bool = False) -> None:
+        self._reactor.close_connection(self._token, reset)
+
+    def fileno(self) -> int:
+        return self._native.fd(self._token)
+
+    def get_extra_info(self, name: str) -> object:
+        fd = self.fileno()
+        if fd < 0 or name not in ("sockname", "peername"):
+            return None
+        sock = socket.socket(fileno=fd)
+        try:
+            return sock.getsockname() if name == "sockname" else sock.getpeername()
+        except OSError:
+            return None
+        finally:
+            sock.detach()
+
+
+class ReactorListener:
+    """A listening socket whose connections the reactor accepts."""
+
+    # How long to wait, in seconds, before accepting again after the system was out of descriptors or memory.
+    RETRY = 0.25
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        settings: _native.Settings,
+        acceptor: Acceptor,
+        *,
+        handshake_timeout: float,
+        no_delay: bool,
+        announce: bool,
+    ) -> None:
+        self._loop = loop
+        self._reactor = LoopReactor.of(loop)
+        self._socket = sock
+        self._retry: asyncio.TimerHandle | None = None
+        self.acceptor = acceptor
+        self._token = self._reactor.listen(
+            self, sock.fileno(), settings, handshake_timeout=handshake_timeout, no_delay=no_delay, announce=announce
+        )
+
+    def failed(self, errno: object) -> None:
+        """Accepting has paused: it goes on a little later."""
+        assert isinstance(errno, int)
+        self._retry = self._loop.call_later(self.RETRY, self._resume)
+        self.acceptor._accept_failed(errno)
+
+    def _resume(self) -> None:
+        self._retry = None
+        self._reactor.native.pause_listener(self._token, False)
+        self._reactor.schedule()
+
+    def update(self, settings: _native.Settings, *, announce: bool) -> None:
+        """Connections accepted from now on start with `settings`."""
+        self._reactor.native.update_listener(self._token, settings, announce)
+
+    def close(self) -> None:
+        """Stops accepting; what was accepted goes on."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self._reactor.native.unlisten(self._token)
+        self._socket.close()
+
+    def connections(self) -> int:
+        """How many of the accepted connections are open."""
+        return self._reactor.native.counts(self._token)[0]
+
+    def close_connections(self) -> None:
+        """Closes those connections that nobody has heard of yet: they are in their handshake."""
+        self._reactor.native.close_connections(self._token)
+        self._reactor.arm()
+
+    def forget(self) -> None:
+        """The last connection has closed."""
+        self._reactor.forget(self._token)
+
+
+_reactors: "weakref.WeakSet[LoopReactor]" = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    """A forked child shares the descriptors and the descriptor set of its parent, and must leave both alone."""
+    for reactor in list(_reactors):
+        reactor.abandon()
+    _reactors.clear()
+
+
+_register: Callable[..., None] | None = getattr(os, "register_at_fork", None)
+if _register is not None:
+    _register(after_in_child=_after_fork_in_child)
