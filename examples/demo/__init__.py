@@ -1,0 +1,1 @@
+"""The demo of aiotls; see ``__main__.py``."""
