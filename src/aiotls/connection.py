@@ -16,7 +16,6 @@ as notices.  Wires drive it, and programs that bring their own I/O can do the sa
 A connection has a phase and at most one question; everything else about its state follows from them.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -30,7 +29,6 @@ from .questions import VerifyQuestion
 
 Notice = tuple[int, object]
 Data = bytes | bytearray | memoryview
-IdentityCheck = Callable[[str, PeerCertificate], Any]
 
 READ_LIMIT = 256 * 1024
 
@@ -69,8 +67,6 @@ class ConnectionSettings:
     reject_unauthorized: bool = True
     alpn: bytes = b""
     """Protocols in their wire form, most wanted first."""
-    check_identity: IdentityCheck | None = None
-    """The user's own check; None is `check_server_identity`."""
     keylog: bool = False
 
     def native(self) -> _native.Settings:
