@@ -264,8 +264,7 @@ impl Engine {
             }
             sys::SSL_ERROR_ZERO_RETURN => self.fail(Failure::of_kind(Kind::Eof)),
             _ => {
-                let failure = Failure::from_queue();
-                let failure = self.classify(failure);
+                let failure = self.classify(Failure::of_connection());
                 self.fail(failure)
             }
         }

@@ -52,25 +52,41 @@ impl Failure {
         Failure { errno: Some(errno), ..Failure::of_kind(Kind::System) }
     }
 
-    /// Takes what stands in OpenSSL's error queue of this thread. The first entry is the cause.
+    /// Takes what stands in OpenSSL's error queue of this thread.
     pub fn from_queue() -> Self {
         Failure::from(ErrorStack::get())
     }
 }
 
-impl From<ErrorStack> for Failure {
-    fn from(stack: ErrorStack) -> Self {
-        let Some(first) = stack.errors().first() else {
+impl Failure {
+    /// Takes the queue after a call on a connection. The TLS library's own entry names the failure, whatever a provider
+    /// below it has said before, which depends on the version.
+    pub fn of_connection() -> Self {
+        let stack = ErrorStack::get();
+        let own = stack.errors().iter().position(|error| error.library_code() == sys::ERR_LIB_SSL);
+        Failure::new(&stack, own.unwrap_or(0))
+    }
+
+    fn new(stack: &ErrorStack, cause: usize) -> Self {
+        let Some(first) = stack.errors().get(cause) else {
             return Failure { reason: Some("unknown error".into()), ..Failure::default() };
         };
+        let others = stack.errors().iter().enumerate().filter(|(index, _)| *index != cause);
         let reason = sys::stable_reason(first.reason().unwrap_or("unknown error"));
         Failure {
             library: first.library().map(str::to_owned),
             code: Some(code(first.library_code(), &reason)),
             reason: Some(reason),
-            stack: stack.errors()[1..].iter().map(ToString::to_string).collect(),
+            stack: others.map(|(_, error)| error.to_string()).collect(),
             ..Failure::default()
         }
+    }
+}
+
+impl From<ErrorStack> for Failure {
+    /// The first entry is the cause.
+    fn from(stack: ErrorStack) -> Self {
+        Failure::new(&stack, 0)
     }
 }
 

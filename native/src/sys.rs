@@ -16,6 +16,8 @@ pub const SSL_CLIENT_HELLO_ERROR: c_int = 0;
 
 pub const SSL_MAX_SID_CTX_LENGTH: usize = 32;
 
+pub const ERR_LIB_SSL: c_int = 20;
+
 pub const SSL_CB_ALERT: c_int = 0x4000;
 pub const SSL_CB_READ: c_int = 0x04;
 

@@ -116,7 +116,12 @@ async def _look_up(host: str, options: ConnectOptions) -> Sequence[AddressInfo]:
         answer = options.lookup(host, LookupOptions(options.family, options.auto_select_family))
         if inspect.isawaitable(answer):
             answer = await answer
-        return [_info(address, port) for address in ([answer] if isinstance(answer, str) else answer)]
+        addresses = answer if isinstance(answer, list | tuple) else [answer]
+        if not addresses:
+            raise ConnectError(
+                f"lookup ENOTFOUND {host}", code="ENOTFOUND", syscall="getaddrinfo", host=host, port=port
+            )
+        return [_info(address, port) for address in addresses]
     if is_address(host) and "%" not in host:
         return [_info(host, port)]
     try:

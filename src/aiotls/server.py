@@ -184,6 +184,10 @@ class Server(Emitter):
             for below in sockets:
                 below.close()
             raise ConnectError.from_os_error(error, **where) from error
+        if self._closed:
+            for below in sockets:
+                below.close()
+            raise StateError("the server was closed before it listened", code="ERR_SERVER_NOT_RUNNING")
         for below in sockets:
             self._listeners_below.append(
                 ReactorListener(

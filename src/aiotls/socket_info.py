@@ -47,6 +47,7 @@ class SocketInfo:
 
     _connection: Connection | None
     _wire: "Wire | None"
+    _below: Any
     _dialing: "asyncio.Task[None] | None"
     _closing: bool
     destroyed: bool
@@ -180,7 +181,11 @@ class SocketInfo:
     @property
     def connecting(self) -> bool:
         """Whether the path below is still being made."""
-        return self._dialing is not None and self._wire is None and not self.destroyed
+        if self.destroyed:
+            return False
+        if self._below is not None:
+            return bool(getattr(self._below, "connecting", False))
+        return self._dialing is not None and self._wire is None
 
     @property
     def secure_connecting(self) -> bool:

@@ -53,6 +53,7 @@ class TLSSocket(SocketInfo, Duplex):
 
     __slots__ = (
         "_asking",
+        "_below",
         "_closed",
         "_closers",
         "_closing",
@@ -90,6 +91,7 @@ class TLSSocket(SocketInfo, Duplex):
         self._wire: Wire | None = None
         # What was written before there was a wire.
         self._early: bytearray | None = None
+        self._below: Any = None
         self._path_below: dict[str, Any] | None = None
         self._dialing: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -106,7 +108,8 @@ class TLSSocket(SocketInfo, Duplex):
     # ---- beginning
 
     def _wrap(self, stream: Any) -> None:
-        """Begins over a stream that somebody else connected."""
+        """Begins over a stream that somebody else connected, or is still connecting."""
+        self._below = stream
         if self._options.allow_half_open is None:
             self.allow_half_open = bool(getattr(stream, "allow_half_open", False))
         self._loop.call_soon(self._begin, stream)
@@ -397,7 +400,7 @@ class TLSSocket(SocketInfo, Duplex):
             self._wire.close(reset)
         if self._connection is not None and not had_error:
             self._connection.close()
-        self._loop.call_soon(self._tell_closed, had_error)
+        self._loop.call_soon(self._tell_closed, had_error or self._error is not None)
 
     def _tell_closed(self, had_error: bool) -> None:
         self._closed = True
@@ -415,8 +418,8 @@ class TLSSocket(SocketInfo, Duplex):
 
     def _listener_failed(self, event: str, error: BaseException, arguments: tuple[Any, ...]) -> None:
         """A listener raised: this connection ends with its error, which is told once."""
-        if error is self._error:
-            # The connection's own error, which came out of an await of the listener.
+        if error is self._error or (self.destroyed and isinstance(error, StreamDestroyed)):
+            # The connection's own end, which came out of an await of the listener.
             return
         if self.destroyed or event == "error":
             self._report(f'a listener of "{event}" failed', error)
