@@ -12,7 +12,7 @@ export PYTHON
 # rustup's folder, which a shell older than its installation does not know
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-NATIVE := pyproject.toml native/Cargo.toml native/Cargo.lock $(wildcard native/*.rs native/src/*.rs build_backend/*.py)
+NATIVE := pyproject.toml native/Cargo.toml native/Cargo.lock $(wildcard native/*.rs native/src/*.rs native/src/*/*.rs build_backend/*.py)
 SOURCES := $(shell find src -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 # One stamp for each kind of build: another OpenSSL or another profile is another build.
 INSTALLED := $(VENV)/installed-$(or $(AIOTLS_OPENSSL),default)-$(or $(AIOTLS_PROFILE),release)

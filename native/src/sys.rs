@@ -95,6 +95,10 @@ pub unsafe fn set_retry_verify(ssl: *mut SSL) {
 pub unsafe fn negotiated_group_name(ssl: *mut SSL) -> *const c_char {
     // SAFETY: the caller's.
     unsafe {
+        // Without a session OpenSSL 3.0 would read through a null pointer.
+        if SSL_get_session(ssl).is_null() {
+            return std::ptr::null();
+        }
         let group = SSL_ctrl(ssl, SSL_CTRL_GET_NEGOTIATED_GROUP, 0, std::ptr::null_mut());
         if group == 0 {
             return std::ptr::null();

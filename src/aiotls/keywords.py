@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import ssl
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -68,7 +69,7 @@ class ConnectKeywords(ClientKeywords, total=False):
 
     host: str | None
     port: int | None
-    path: str | None
+    path: str | os.PathLike[str] | None
     socket: Any
     lookup: Callable[..., Any] | None
     family: int | None

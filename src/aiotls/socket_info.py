@@ -88,10 +88,11 @@ class SocketInfo:
     @property
     def servername(self) -> str | Literal[False] | None:
         """The server name that the client sent; False for none, None while it is not known."""
-        if self._connection is None:
+        connection = self._open_connection
+        if connection is None:
             return None
-        name = self._connection.engine.servername()
-        if name is None and self._connection.phase is Phase.HANDSHAKE:
+        name = connection.engine.servername()
+        if name is None and connection.phase is Phase.HANDSHAKE:
             return None
         return name or False
 
@@ -117,7 +118,8 @@ class SocketInfo:
 
     def get_certificate(self) -> PeerCertificate | None:
         """Our own certificate; an empty one if there is none."""
-        return None if self._connection is None else self._connection.certificate()
+        connection = self._open_connection
+        return None if connection is None else connection.certificate()
 
     def get_peer_certificate(self, detailed: bool = False) -> PeerCertificate | None:
         """The certificate of the peer; an empty one if it showed none.
@@ -125,10 +127,8 @@ class SocketInfo:
         Args:
             detailed: Whether `issuer_certificate` leads through the whole chain.
         """
-        connection = self._connection
-        if connection is None or connection.phase is Phase.CLOSED:
-            return None
-        return connection.peer_certificate(detailed)
+        connection = self._open_connection
+        return None if connection is None else connection.peer_certificate(detailed)
 
     def get_x509_certificate(self) -> "Certificate | None":
         """Our own certificate as an object of `cryptography`."""
@@ -142,11 +142,13 @@ class SocketInfo:
 
     def get_finished(self) -> bytes | None:
         """The last Finished message that we sent (SSL_get_finished(3)); for TLS 1.2 a channel binding (RFC 5929)."""
-        return None if self._connection is None else self._connection.engine.finished()
+        connection = self._open_connection
+        return None if connection is None else connection.engine.finished()
 
     def get_peer_finished(self) -> bytes | None:
         """The last Finished message that the peer sent."""
-        return None if self._connection is None else self._connection.engine.peer_finished()
+        connection = self._open_connection
+        return None if connection is None else connection.engine.peer_finished()
 
     def export_keying_material(self, length: int, label: str, context: Any = None) -> bytes:
         """Derives keys from the connection that both sides can derive and nobody else (RFC 5705, RFC 8446 7.5).
@@ -167,6 +169,12 @@ class SocketInfo:
         if connection is None:
             raise StateError("TLS socket connection must be securely established")
         return connection.engine.export_keying_material(length, label, None if context is None else bytes(context))
+
+    @property
+    def _open_connection(self) -> Connection | None:
+        """The connection, also while it shakes hands and after it failed, as long as it is not closed."""
+        connection = self._connection
+        return None if connection is None or connection.phase is Phase.CLOSED else connection
 
     @property
     def _secure_connection(self) -> Connection | None:
