@@ -2,6 +2,12 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+/// A broken pipe is an error and no signal; where there is no such flag, Python ignores the signal anyway.
+#[cfg(not(target_vendor = "apple"))]
+const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+const NO_SIGNAL: i32 = 0;
+
 /// What a system call on a descriptor came to.
 pub enum Transfer {
     Moved(usize),
@@ -43,7 +49,7 @@ pub fn receive(fd: RawFd, buffer: &mut Vec<u8>) -> Transfer {
 
 pub fn send(fd: RawFd, data: &[u8]) -> Transfer {
     // SAFETY: `data` is readable for its length.
-    outcome(|| unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), libc::MSG_NOSIGNAL) })
+    outcome(|| unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), NO_SIGNAL) })
 }
 
 /// Sends FIN.

@@ -32,11 +32,13 @@ class Duplex(Emitter):
         "_held",
         "_loop",
         "_needs_drain",
+        "_offset",
         "_paused",
         "_read_ended",
         "_reader",
         "_received",
         "_sent",
+        "_taking",
         "_told_end",
         "_used_await",
         "_used_read",
@@ -59,6 +61,10 @@ class Duplex(Emitter):
         self._used_read = False
         self._chunks: deque[bytes] | None = None
         self._held = 0
+        # How much of the first chunk has been read.
+        self._offset = 0
+        # Whether the peer's data is let in.
+        self._taking = True
         self._wanted = 1
         self._reader: asyncio.Future[None] | None = None
         self._flowing = False
@@ -92,7 +98,7 @@ class Duplex(Emitter):
             return b""
         if size < 0:
             parts = []
-            while part := await self.read(self.high_water_mark or 65536):
+            while part := await self.read(sys.maxsize):
                 parts.append(part)
             return b"".join(parts)
         await self._fill(1)
@@ -130,14 +136,15 @@ class Duplex(Emitter):
         limit = max(self.high_water_mark, 65536)
         searched = 0
         while True:
-            self._join()
+            if self._chunks and len(self._chunks) > 1:
+                self._join()
             waiting = self._chunks[0] if self._chunks else b""
-            found = waiting.find(separator, max(0, searched - len(separator) + 1))
+            found = waiting.find(separator, self._offset + max(0, searched - len(separator) + 1))
             if found >= 0:
-                return self._take(found + len(separator))
-            if len(waiting) > limit:
-                raise asyncio.LimitOverrunError("the separator is not in what may be buffered", len(waiting))
-            searched = len(waiting)
+                return self._take(found + len(separator) - self._offset)
+            if self._held > limit:
+                raise asyncio.LimitOverrunError("the separator is not in what may be buffered", self._held)
+            searched = self._held
             await self._fill(searched + 1)
             if self._held == searched:
                 partial = self._take(searched)
@@ -232,27 +239,32 @@ class Duplex(Emitter):
             raise self._error
 
     def _take(self, size: int) -> bytes:
+        """The next bytes of what is held, `size` of them or all there are."""
         chunks = self._chunks
-        if not chunks:
+        size = min(size, self._held)
+        if not chunks or not size:
             return b""
-        first = chunks[0]
-        if len(first) > size or (len(first) < size and len(chunks) > 1):
+        end = self._offset + size
+        if end > len(chunks[0]):
             self._join()
-            first = chunks[0]
-        if len(first) > size:
-            chunks[0] = first[size:]
-            first = first[:size]
-        else:
+            end = size
+        data = chunks[0][self._offset : end]
+        if end == len(chunks[0]):
             chunks.popleft()
-        self._held -= len(first)
+            end = 0
+        self._offset = end
+        self._held -= size
         self._control_reading()
-        return first
+        return data
 
     def _join(self) -> None:
-        if self._chunks and len(self._chunks) > 1:
-            joined = b"".join(self._chunks)
+        """Makes one chunk of what is held."""
+        if self._chunks and (self._offset or len(self._chunks) > 1):
+            first = self._chunks.popleft()[self._offset :]
+            joined = b"".join((first, *self._chunks))
             self._chunks.clear()
             self._chunks.append(joined)
+            self._offset = 0
 
     def _received_data(self, data: bytes) -> None:
         """The hot path: a chunk of application data has come."""
@@ -296,7 +308,8 @@ class Duplex(Emitter):
             self._control_reading()
             return
         while self._flowing and self._chunks and not self.destroyed:
-            data = self._chunks.popleft()
+            data = self._chunks.popleft()[self._offset :]
+            self._offset = 0
             self._held -= len(data)
             self._deliver(data)
         if self._flowing and not self._held:
@@ -306,12 +319,17 @@ class Duplex(Emitter):
 
     def _control_reading(self) -> None:
         """Takes data from the peer, or leaves it there."""
-        if self._paused:
-            self._take_data(False)
-        elif self._flowing or self._reader is not None:
-            self._take_data(True)
-        else:
-            self._take_data(self._held < self.high_water_mark or self._held == 0)
+        wanted = not self._paused and (
+            self._flowing or self._reader is not None or self._held < self.high_water_mark or not self._held
+        )
+        if wanted is not self._taking:
+            self._taking = wanted
+            self._take_data(wanted)
+
+    def _discard(self) -> None:
+        """Throws away what is held."""
+        self._chunks = None
+        self._held = self._offset = 0
 
     def _wake_reader(self) -> None:
         if self._reader is not None and not self._reader.done():

@@ -154,7 +154,7 @@ class TLSSocket(SocketInfo, Duplex):
             wire.want_drain()
         if self._write_ended:
             wire.end()
-        if self._paused:
+        if not self._taking:
             wire.pause()
         if self._options.keep_alive:
             self.set_keep_alive(True, self._options.keep_alive_initial_delay)
@@ -319,11 +319,9 @@ class TLSSocket(SocketInfo, Duplex):
             self.destroy()
             return
         self._closing = True
-        if self._chunks is not None:
-            self._chunks.clear()
-        self._held = 0
+        self._discard()
         self._paused = False
-        self._take_data(True)
+        self._control_reading()
         self.end()
         if self._read_ended:
             self._at_end()

@@ -49,8 +49,11 @@ class MemoryWire:
         """The stream below is gone."""
         if self._closed:
             return
-        if error is None or self.connection.phase is Phase.CLOSED:
+        if error is None:
+            # There is nothing to hold back any more, and nothing more can be said.
+            self._paused = False
             self.received_eof()
+            self._tell(notices.FINISHED, None)
         else:
             self._tell(notices.FAILED, error)
 

@@ -1,0 +1,1 @@
+"""aiotls against other implementations of TLS, one file per peer, both directions."""

@@ -1,0 +1,1 @@
+"""The compiled core, by its contract in `aiotls._native`."""

@@ -1,0 +1,1 @@
+"""What the tests share: certificates (`pki`), connections wired in memory (`pairs`), peers as processes (`peers`)."""

@@ -1,0 +1,1 @@
+"""What carries TLS: every wire passes the same tests."""
