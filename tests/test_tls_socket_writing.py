@@ -2,14 +2,25 @@
 
 import asyncio
 import hashlib
+import itertools
 import os
+import socket
 from typing import Any
 
 import pytest
 
 import aiotls
 from tests.conftest import Run
-from tests.support.pairs import MemoryDuplex, client_options, gone, server_options, tls_pair, until
+from tests.support.pairs import (
+    BarePeer,
+    MemoryDuplex,
+    client_options,
+    gone,
+    server_options,
+    tcp_pair,
+    tls_pair,
+    until,
+)
 
 MEBIBYTE = os.urandom(1024) * 1024
 
@@ -361,3 +372,32 @@ def test_both_sides_write_without_reading(run: Run) -> None:
             assert len(first) == 4 * len(MEBIBYTE)
 
     run(main)
+
+
+def test_a_large_write_leaves_the_loop_to_others(run: Run) -> None:
+    """However fast the peer takes it, a turn sends no more than its share."""
+
+    async def main() -> None:
+        near, far = await tcp_pair()
+        peer = BarePeer.client(far)
+        server = aiotls.TLSSocket(near, is_server=True, **server_options())
+        await asyncio.gather(server, peer.handshake())
+        far.setblocking(True)
+        reader = asyncio.create_task(asyncio.to_thread(throw_away, far))
+        server.write(MEBIBYTE * 64)
+        waiting = [64 * 2**20, server.writable_length]
+        while waiting[-1]:
+            await asyncio.sleep(0)
+            waiting.append(server.writable_length)
+        assert max(before - after for before, after in itertools.pairwise(waiting)) <= 3 * 2**20
+        server.destroy()
+        await reader
+        far.close()
+
+    run(main)
+
+
+def throw_away(end: socket.socket) -> None:
+    """Reads ciphertext as fast as it comes, to its end."""
+    while end.recv(2**20):
+        pass

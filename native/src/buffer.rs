@@ -20,6 +20,11 @@ impl Buffer {
     }
 
     pub fn extend(&mut self, bytes: &[u8]) {
+        // What was consumed goes before more memory is asked for.
+        if self.start > self.len() && self.data.capacity() - self.data.len() < bytes.len() {
+            self.data.drain(..self.start);
+            self.start = 0;
+        }
         self.data.extend_from_slice(bytes);
     }
 

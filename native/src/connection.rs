@@ -12,6 +12,8 @@ use crate::fd::{self, Transfer};
 const BATCH: usize = 32 * 1024;
 /// OpenSSL's largest record.
 const RECORD: usize = 16 * 1024;
+/// The most that one connection encrypts and sends before others have their turn.
+const SHARE: usize = 1024 * 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -99,16 +101,17 @@ impl Connection {
             self.waiting.extend(data);
             return;
         }
-        let rest = self.encrypt(engine, data);
-        self.waiting.extend(&data[data.len() - rest..]);
+        let taken = self.encrypt(engine, data);
+        self.waiting.extend(&data[taken..]);
         if !cork {
             self.push(engine);
         }
     }
 
-    /// Encrypts and sends `data` batch by batch until the descriptor is full; answers how much is left.
+    /// Encrypts and sends `data` batch by batch until the descriptor is full; answers how much it took.
     fn encrypt(&mut self, engine: &mut Engine, data: &[u8]) -> usize {
-        let mut rest = data;
+        let mut rest = &data[..data.len().min(SHARE)];
+        let mut taken = 0;
         while !rest.is_empty() {
             if engine.outgoing().len() >= BATCH {
                 self.send(engine);
@@ -121,25 +124,35 @@ impl Connection {
                 engine.state_mut().outgoing.reserve(BATCH + 2 * 1024);
             }
             if engine.write(&rest[..count]) != Status::Done {
-                return 0;
+                // The next step tells of the failure; nothing more will leave.
+                self.kicked = true;
+                return data.len();
             }
             self.encrypted += count;
+            taken += count;
             rest = &rest[count..];
         }
-        rest.len()
+        taken
     }
 
     /// Sends what can leave: ciphertext, waiting plaintext, and at last close_notify and FIN.
     pub fn push(&mut self, engine: &mut Engine) {
+        let mut share = SHARE;
         loop {
             self.send(engine);
             if !engine.outgoing().is_empty() || self.send_error.is_some() {
                 return;
             }
             if !self.waiting.is_empty() && self.may_write() {
-                let waiting = std::mem::take(&mut self.waiting);
-                let rest = self.encrypt(engine, waiting.as_slice());
-                self.waiting.extend(&waiting.as_slice()[waiting.len() - rest..]);
+                if share == 0 {
+                    self.kicked = true;
+                    return;
+                }
+                let mut waiting = std::mem::take(&mut self.waiting);
+                let taken = self.encrypt(engine, waiting.as_slice());
+                share = share.saturating_sub(taken);
+                waiting.consume(taken);
+                self.waiting = waiting;
                 continue;
             }
             if !self.ending || self.finished || self.stage == Stage::Handshake {

@@ -247,9 +247,9 @@ impl Reactor {
         }
     }
 
-    /// Whether something is to be told that came up outside a tick.
+    /// Whether something came up outside a tick that no descriptor will tell of.
     pub fn has_news(&self) -> bool {
-        !self.in_tick && !self.notices.is_empty()
+        !self.in_tick && !(self.notices.is_empty() && self.queue.is_empty())
     }
 
     pub fn write(&mut self, token: u64, data: &[u8]) -> usize {

@@ -311,6 +311,7 @@ class TLSSocket(SocketInfo, Duplex):
     def close(self) -> None:
         """Closes in order: what was written leaves, then close_notify; what still comes is thrown away.
 
+        A socket that is not secure yet is destroyed instead.
         Waits `close_timeout` seconds for the peer to do the same, see `wait_closed`; then it is destroyed.
         """
         if self.destroyed or self._closing:

@@ -48,6 +48,26 @@ def test_handshake(run: Run, kind: str, version: str) -> None:
     run(main)
 
 
+def test_a_pause_does_not_stop_the_handshake(run: Run, kind: str, version: str) -> None:
+    """What is paused is the data: both sides become secure, and what was sent comes after the resume."""
+
+    async def main() -> None:
+        async with tls_pair(kind, client={"max_version": version}, secure=False) as (client, server):
+            client.pause()
+            server.pause()
+            client.write(b"early")
+            await asyncio.gather(client, server)
+            assert server.is_paused()
+            assert not server.readable_length
+            reading = asyncio.create_task(server.readexactly(5))
+            await asyncio.sleep(0)
+            assert not reading.done()
+            server.resume()
+            assert await reading == b"early"
+
+    run(main)
+
+
 def test_bulk_in_both_directions(run: Run, kind: str) -> None:
     """Each side sends 2 MiB and waits for drain, while the other does the same."""
 

@@ -29,7 +29,6 @@ impl Reactor {
             let handshake = connection.stage == Stage::Handshake;
             handshakes += usize::from(handshake);
             let gone = if (handshake && handshakes > HANDSHAKES) || self.used + SHARE / 4 > ARENA {
-                connection.kicked |= !connection.paused;
                 self.slots.put(token, connection);
                 self.enqueue(token);
                 continue;
@@ -57,7 +56,11 @@ impl Reactor {
             let mut engine = engine(&shared);
             connection.push(&mut engine);
             self.settle(token, &mut connection, &mut engine);
+            let again = connection.kicked;
             self.slots.put(token, connection);
+            if again {
+                self.enqueue(token);
+            }
         }
         !self.notices.is_empty() || !self.queue.is_empty()
     }
@@ -117,12 +120,14 @@ impl Reactor {
         }
         let kicked = std::mem::take(&mut connection.kicked);
         connection.push(&mut engine);
-        if (connection.readable || kicked) && !connection.paused && !connection.asking {
+        // What is paused is the application's data: a handshake goes on.
+        let wanted = !connection.paused || connection.stage == Stage::Handshake;
+        if (connection.readable || kicked) && wanted && !connection.asking {
             engine.state_mut().incoming.borrow(&mut self.scratch);
             if connection.stage == Stage::Handshake {
                 self.handshake(token, connection, &mut engine);
             }
-            if connection.stage == Stage::Open {
+            if connection.stage == Stage::Open && !connection.paused {
                 self.read(token, connection, &mut engine);
             }
             engine.state_mut().incoming.give_back(&mut self.scratch);
@@ -194,6 +199,9 @@ impl Reactor {
 
     /// Tells what followed from sending.
     pub(super) fn settle(&mut self, token: u64, connection: &mut Connection, engine: &mut Engine) {
+        if engine.failure().is_some() && connection.stage != Stage::Failed {
+            return self.fail(token, connection, engine);
+        }
         if let Some(errno) = connection.send_error {
             if connection.stage == Stage::Ended && connection.pending() == 0 {
                 // The peer is gone, and nothing but our close_notify is lost with it.

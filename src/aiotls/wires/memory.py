@@ -3,7 +3,7 @@
 import asyncio
 
 from .. import notices
-from ..connection import Connection, Data
+from ..connection import READ_LIMIT, Connection, Data
 from ..phases import Phase
 from . import Sink
 
@@ -63,7 +63,8 @@ class MemoryWire:
             return
         self._advancing = True
         try:
-            while not self._closed and not self._paused and (found := self.connection.advance()):
+            # What is paused is the application's data: a handshake goes on.
+            while not self._closed and (found := self.connection.advance(0 if self._paused else READ_LIMIT)):
                 # What was produced leaves first: after a failure it is the alert.
                 self._flush()
                 for kind, payload in found:
@@ -77,6 +78,7 @@ class MemoryWire:
         if kind in (notices.SECURE, notices.FAILED) and self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._control_below()
         if not self._closed and self._sink is not None:
             if kind == notices.FAILED:
                 self.connection.note(kind)
@@ -143,11 +145,16 @@ class MemoryWire:
 
     def pause(self) -> None:
         self._paused = True
+        self._control_below()
 
     def resume(self) -> None:
         if self._paused:
             self._paused = False
+            self._control_below()
             self._loop.call_soon(self.advance)
+
+    def _control_below(self) -> None:
+        self._take_below(not self._paused or self.connection.phase in (Phase.HANDSHAKE, Phase.ASKING))
 
     def answered(self) -> None:
         self._loop.call_soon(self.advance)
@@ -170,6 +177,10 @@ class MemoryWire:
         return -1
 
     # ---- for subclasses
+
+    def _take_below(self, wanted: bool) -> None:
+        """Reads from the stream below, or leaves there what it has."""
+        raise NotImplementedError
 
     def _send(self, data: bytes) -> None:
         raise NotImplementedError

@@ -140,13 +140,11 @@ class StreamWire(MemoryWire):
         self._eof = True
         self._writing.set()
 
-    def pause(self) -> None:
-        super().pause()
-        self._reading.clear()
-
-    def resume(self) -> None:
-        super().resume()
-        self._reading.set()
+    def _take_below(self, wanted: bool) -> None:
+        if wanted:
+            self._reading.set()
+        else:
+            self._reading.clear()
 
     def _close(self, reset: bool) -> None:
         self._reader.cancel()

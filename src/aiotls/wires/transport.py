@@ -64,15 +64,13 @@ class TransportWire(MemoryWire, asyncio.Protocol):
                 self._transport.write_eof()
         self.finished()
 
-    def pause(self) -> None:
-        super().pause()
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
-
-    def resume(self) -> None:
-        super().resume()
-        if not self._transport.is_closing():
+    def _take_below(self, wanted: bool) -> None:
+        if self._transport.is_closing():
+            return
+        if wanted:
             self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     def _close(self, reset: bool) -> None:
         if reset:
