@@ -4,6 +4,7 @@ import ssl
 
 import pytest
 
+import aiotls
 from aiotls.constants import DEFAULT_CORE_CIPHER_LIST
 from aiotls.defaults import Defaults
 from aiotls.errors import OptionError, OptionTypeError
@@ -65,3 +66,15 @@ def test_a_wrong_type_is_a_type_error() -> None:
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(AttributeError, match="did you mean 'min_version'"):
         Defaults().minVersion = "TLSv1.2"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [("ciphers", "nope", "ERR_SSL_NO_CIPHER_MATCH"), ("ecdh_curve", "bogus", "ERR_CRYPTO_OPERATION_FAILED")],
+)
+def test_what_openssl_does_not_take_is_refused_at_once(name: str, value: str, code: str) -> None:
+    before = getattr(aiotls.defaults, name)
+    with pytest.raises(aiotls.OptionError) as caught:
+        setattr(aiotls.defaults, name, value)
+    assert caught.value.code == code
+    assert getattr(aiotls.defaults, name) == before

@@ -371,3 +371,24 @@ def test_no_secret_in_words(run: Run) -> None:
             assert repr(client) == "<TLSSocket client closed>"
 
     run(main)
+
+
+def test_a_paused_socket_learns_that_its_writes_fail(run: Run) -> None:
+    """Nobody reads what the peer said before it reset, so drain is told of the failure at once."""
+
+    async def main() -> None:
+        async with tls_pair("tcp") as (client, server):
+            server.pause()
+            client.write(b"unread")
+            client.reset_and_destroy()
+            await client.wait_closed()
+            with pytest.raises(ConnectionError):
+                await write_for_ever(server)
+
+    run(main)
+
+
+async def write_for_ever(socket: aiotls.TLSSocket) -> None:
+    while True:
+        socket.write(bytes(2**20))
+        await socket.drain()

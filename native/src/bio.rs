@@ -6,7 +6,7 @@
 use std::ffi::{c_char, c_int, c_long, c_void};
 use std::sync::OnceLock;
 
-use crate::callbacks::State;
+use crate::callbacks::{State, MOST_KEY_UPDATES};
 use crate::sys;
 
 struct Method(*mut sys::BIO_METHOD);
@@ -57,7 +57,8 @@ unsafe extern "C" fn read(bio: *mut sys::BIO, out: *mut c_char, length: c_int) -
         sys::BIO_clear_retry_flags(bio);
         let state = &mut *sys::BIO_get_data(bio).cast::<State>();
         let waiting = state.incoming.as_slice();
-        if waiting.is_empty() {
+        // A peer that only changes its keys gets no further; the engine then ends the connection.
+        if waiting.is_empty() || state.key_updates > MOST_KEY_UPDATES {
             sys::BIO_set_flags(bio, sys::BIO_FLAGS_READ | sys::BIO_FLAGS_SHOULD_RETRY);
             return -1;
         }

@@ -11,6 +11,9 @@ use crate::buffer::Buffer;
 use crate::settings::Settings;
 use crate::sys;
 
+/// So many KeyUpdate messages may come without application data between them.
+pub const MOST_KEY_UPDATES: u32 = 32;
+
 pub const ASK_HELLO: u32 = 1;
 pub const ASK_CERTIFICATE: u32 = 2;
 pub const ASK_VERIFY: u32 = 4;
@@ -47,6 +50,8 @@ pub struct State {
     verified_chain: *mut sys::stack_st_X509,
     pub alert_sent: Option<u8>,
     pub alert_received: Option<u8>,
+    /// KeyUpdate messages of the peer since its last application data.
+    pub key_updates: u32,
     pub news: Vec<News>,
 }
 
@@ -64,6 +69,7 @@ impl State {
             verified_chain: null_mut(),
             alert_sent: None,
             alert_received: None,
+            key_updates: 0,
             news: Vec::new(),
         }
     }
@@ -304,9 +310,20 @@ unsafe extern "C" fn keylog(ssl: *const sys::SSL, line: *const c_char) {
     }
 }
 
-/// Notes alerts, which then stand in the failure of both sides.
+/// Notes alerts, which then stand in the failure of both sides, and counts KeyUpdate messages.
 unsafe extern "C" fn info(ssl: *const sys::SSL, event: c_int, value: c_int) {
     const CLOSE_NOTIFY: c_int = 0;
+    if event & sys::SSL_CB_LOOP != 0 {
+        // SAFETY: OpenSSL calls with a live connection; the name of a state is static.
+        unsafe {
+            if matches!(CStr::from_ptr(sys::SSL_state_string(ssl)).to_bytes(), b"TRCKU" | b"TRSKU") {
+                if let Some(state) = state(ssl) {
+                    state.key_updates += 1;
+                }
+            }
+        }
+        return;
+    }
     let description = value & 0xff;
     if event & sys::SSL_CB_ALERT == 0 || description == CLOSE_NOTIFY {
         return;

@@ -155,7 +155,7 @@ impl Connection {
                 self.waiting = waiting;
                 continue;
             }
-            if !self.ending || self.finished || self.stage == Stage::Handshake {
+            if !self.ending || self.finished || !self.may_write() {
                 return;
             }
             engine.shutdown();
@@ -165,6 +165,11 @@ impl Connection {
                 return;
             }
         }
+    }
+
+    /// Whether more may be taken from the peer: one that makes us answer and reads nothing must not fill our memory.
+    pub fn may_pull(&self, engine: &Engine) -> bool {
+        self.readable && engine.state().outgoing.len() < SHARE
     }
 
     fn may_write(&self) -> bool {

@@ -7,7 +7,7 @@ use foreign_types::ForeignType;
 use pyo3::prelude::*;
 
 use crate::callbacks;
-use crate::error::Failure;
+use crate::error::{self, Failure};
 use crate::sys;
 use crate::trust::{Certificate, PrivateKey, TrustStore};
 
@@ -43,6 +43,12 @@ impl Drop for SharedContext {
 pub struct Context(Arc<SharedContext>);
 
 impl Context {
+    /// The context, for one call that reads OpenSSL's error queue if it fails.
+    fn ctx(&self) -> *mut sys::SSL_CTX {
+        error::clear_queue();
+        self.0 .0
+    }
+
     pub fn share(&self) -> Arc<SharedContext> {
         self.0.clone()
     }
@@ -93,65 +99,65 @@ impl Context {
     fn set_versions(&self, minimum: c_int, maximum: c_int) -> PyResult<()> {
         // SAFETY: the context is live.
         unsafe {
-            check(sys::SSL_CTX_set_min_proto_version(self.0 .0, minimum))?;
-            check(sys::SSL_CTX_set_max_proto_version(self.0 .0, maximum))
+            check(sys::SSL_CTX_set_min_proto_version(self.ctx(), minimum))?;
+            check(sys::SSL_CTX_set_max_proto_version(self.ctx(), maximum))
         }
     }
 
     #[pyo3(signature = (mask, /))]
     fn set_options(&self, mask: u64) {
         // SAFETY: the context is live.
-        unsafe { sys::SSL_CTX_set_options(self.0 .0, mask) };
+        unsafe { sys::SSL_CTX_set_options(self.ctx(), mask) };
     }
 
     #[pyo3(signature = (ciphers, /))]
     fn set_cipher_list(&self, ciphers: &str) -> PyResult<()> {
         let ciphers = text(ciphers)?;
         // SAFETY: the context is live, the string NUL-terminated.
-        check(unsafe { sys::SSL_CTX_set_cipher_list(self.0 .0, ciphers.as_ptr()) })
+        check(unsafe { sys::SSL_CTX_set_cipher_list(self.ctx(), ciphers.as_ptr()) })
     }
 
     #[pyo3(signature = (suites, /))]
     fn set_ciphersuites(&self, suites: &str) -> PyResult<()> {
         let suites = text(suites)?;
         // SAFETY: the context is live, the string NUL-terminated.
-        check(unsafe { sys::SSL_CTX_set_ciphersuites(self.0 .0, suites.as_ptr()) })
+        check(unsafe { sys::SSL_CTX_set_ciphersuites(self.ctx(), suites.as_ptr()) })
     }
 
     #[pyo3(signature = (groups, /))]
     fn set_groups(&self, groups: &str) -> PyResult<()> {
         let groups = text(groups)?;
         // SAFETY: the context is live, the string NUL-terminated.
-        check(c_int::from(unsafe { sys::set_groups(self.0 .0, groups.as_ptr()) }))
+        check(c_int::from(unsafe { sys::set_groups(self.ctx(), groups.as_ptr()) }))
     }
 
     #[pyo3(signature = (sigalgs, /))]
     fn set_sigalgs(&self, sigalgs: &str) -> PyResult<()> {
         let sigalgs = text(sigalgs)?;
         // SAFETY: the context is live, the string NUL-terminated.
-        check(c_int::from(unsafe { sys::set_sigalgs(self.0 .0, sigalgs.as_ptr()) }))
+        check(c_int::from(unsafe { sys::set_sigalgs(self.ctx(), sigalgs.as_ptr()) }))
     }
 
     #[pyo3(signature = (value, /))]
     fn set_session_id_context(&self, value: &[u8]) -> PyResult<()> {
         *self.0 .1.lock().unwrap_or_else(PoisonError::into_inner) = value.to_vec();
         // SAFETY: the context is live, `value` is readable for its length, which OpenSSL checks.
-        check(unsafe { sys::SSL_CTX_set_session_id_context(self.0 .0, value.as_ptr(), value.len() as u32) })
+        check(unsafe { sys::SSL_CTX_set_session_id_context(self.ctx(), value.as_ptr(), value.len() as u32) })
     }
 
     #[pyo3(signature = (seconds, /))]
     fn set_session_timeout(&self, seconds: c_long) {
         // SAFETY: the context is live.
-        unsafe { sys::SSL_CTX_set_timeout(self.0 .0, seconds) };
+        unsafe { sys::SSL_CTX_set_timeout(self.ctx(), seconds) };
     }
 
     #[pyo3(signature = (store, partial_chain, /))]
     fn set_trust(&self, store: &Bound<'_, TrustStore>, partial_chain: bool) -> PyResult<()> {
         // SAFETY: the context is live and takes a reference of its own to the store; the parameters belong to it.
         unsafe {
-            sys::SSL_CTX_set1_cert_store(self.0 .0, store.get().0.as_ptr());
+            sys::SSL_CTX_set1_cert_store(self.ctx(), store.get().0.as_ptr());
             if partial_chain {
-                let parameters = sys::SSL_CTX_get0_param(self.0 .0);
+                let parameters = sys::SSL_CTX_get0_param(self.ctx());
                 check(sys::X509_VERIFY_PARAM_set_flags(parameters, sys::X509_V_FLAG_PARTIAL_CHAIN))?;
             }
         }
@@ -163,8 +169,8 @@ impl Context {
     fn add_client_ca(&self, certificate: &Bound<'_, Certificate>) -> PyResult<()> {
         // SAFETY: both are live; the context copies the name.
         unsafe {
-            sys::SSL_CTX_ctrl(self.0 .0, SSL_CTRL_CLEAR_MODE, sys::SSL_MODE_NO_AUTO_CHAIN, std::ptr::null_mut());
-            check(sys::SSL_CTX_add_client_CA(self.0 .0, certificate.get().0.as_ptr()))
+            sys::SSL_CTX_ctrl(self.ctx(), SSL_CTRL_CLEAR_MODE, sys::SSL_MODE_NO_AUTO_CHAIN, std::ptr::null_mut());
+            check(sys::SSL_CTX_add_client_CA(self.ctx(), certificate.get().0.as_ptr()))
         }
     }
 
@@ -182,10 +188,10 @@ impl Context {
         unsafe {
             if let Some(key) = key {
                 let key = key.get().0.as_ptr();
-                return check(sys::SSL_CTX_use_cert_and_key(self.0 .0, leaf, key, chain, 1));
+                return check(sys::SSL_CTX_use_cert_and_key(self.ctx(), leaf, key, chain, 1));
             }
-            check(sys::SSL_CTX_use_certificate(self.0 .0, leaf))?;
-            let copied = sys::SSL_CTX_ctrl(self.0 .0, SSL_CTRL_CHAIN, 1, chain.cast());
+            check(sys::SSL_CTX_use_certificate(self.ctx(), leaf))?;
+            let copied = sys::SSL_CTX_ctrl(self.ctx(), SSL_CTRL_CHAIN, 1, chain.cast());
             check(copied as c_int)
         }
     }
@@ -193,11 +199,11 @@ impl Context {
     #[pyo3(signature = (key, /))]
     fn add_private_key(&self, key: &Bound<'_, PrivateKey>) -> PyResult<()> {
         // SAFETY: both are live.
-        check(unsafe { sys::SSL_CTX_use_PrivateKey(self.0 .0, key.get().0.as_ptr()) })
+        check(unsafe { sys::SSL_CTX_use_PrivateKey(self.ctx(), key.get().0.as_ptr()) })
     }
 
     fn cipher_names(&self) -> Vec<String> {
-        suite_names(self.0 .0)
+        suite_names(self.ctx())
     }
 }
 

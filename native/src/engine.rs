@@ -7,8 +7,8 @@ use std::ffi::{c_int, CString};
 use std::sync::Arc;
 
 use crate::bio;
-use crate::callbacks::{self, Answer, News, State};
-use crate::error::{Failure, Kind};
+use crate::callbacks::{self, Answer, News, State, MOST_KEY_UPDATES};
+use crate::error::{clear_queue, Failure, Kind};
 use crate::settings::Settings;
 use crate::sys;
 
@@ -50,6 +50,7 @@ impl Drop for Engine {
 impl Engine {
     /// A connection that has not begun. A client names the server in `servername`.
     pub fn new(settings: Arc<Settings>, servername: Option<&str>) -> Result<Engine, Failure> {
+        clear_queue();
         let name = servername.map(CString::new).transpose().map_err(|_| Failure::default())?;
         let state = Box::into_raw(Box::new(State::new(settings.clone())));
         // SAFETY: the context is live. The engine owns what was made so far, so an early return frees it.
@@ -188,7 +189,19 @@ impl Engine {
         if self.state().question != 0 {
             return Status::Asking;
         }
+        if !self.settings.server && self.settings.reject_unauthorized && !self.has_peer_certificate() {
+            // With an anonymous suite nobody was verified, and no hook was called.
+            return self.fail(Failure {
+                verify_result: sys::X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT,
+                ..Failure::of_kind(Kind::Verify)
+            });
+        }
         Status::Done
+    }
+
+    fn has_peer_certificate(&self) -> bool {
+        // SAFETY: the connection is live; the certificate stays its own.
+        unsafe { !sys::SSL_get0_peer_certificate(self.ssl).is_null() }
     }
 
     /// Decrypts into `out`; the count is 0 unless the status is `Done`.
@@ -203,6 +216,7 @@ impl Engine {
             sys::SSL_read_ex(self.ssl, out.as_mut_ptr().cast(), out.len(), &mut count)
         };
         if result == 1 {
+            self.state_mut().key_updates = 0;
             return (Status::Done, count);
         }
         (self.interpret(result), 0)
@@ -250,6 +264,12 @@ impl Engine {
     fn interpret(&mut self, result: c_int) -> Status {
         // SAFETY: the connection is live and `result` is that of its last call.
         match unsafe { sys::SSL_get_error(self.ssl, result) } {
+            sys::SSL_ERROR_WANT_READ if self.state().key_updates > MOST_KEY_UPDATES => self.fail(Failure {
+                library: Some("SSL routines".into()),
+                reason: Some("too many key updates".into()),
+                code: Some("ERR_SSL_TOO_MANY_KEY_UPDATES".into()),
+                ..Failure::default()
+            }),
             sys::SSL_ERROR_WANT_READ => match (self.eof, self.secure) {
                 (false, _) => Status::WantInput,
                 (true, true) => Status::Ended,

@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
-use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::{PyBytes, PyMemoryView, PyTuple};
 
 use crate::callbacks::{Answer, News};
 use crate::engine::{Engine, Status};
@@ -40,8 +39,9 @@ pub fn with_bytes<R>(data: &Bound<'_, PyAny>, use_bytes: impl FnOnce(&[u8]) -> R
     if let Ok(bytes) = data.cast::<PyBytes>() {
         return Ok(use_bytes(bytes.as_bytes()));
     }
-    let copied = PyBuffer::<u8>::get(data)?.to_vec(data.py())?;
-    Ok(use_bytes(&copied))
+    // A buffer of whatever elements, as bytes.
+    let copied = PyMemoryView::from(data)?.call_method0("tobytes")?.cast_into::<PyBytes>()?;
+    Ok(use_bytes(copied.as_bytes()))
 }
 
 #[pymethods]
@@ -73,22 +73,21 @@ impl EngineClass {
         Ok(bytes)
     }
 
+    // The lock is never held while this waits for the interpreter.
     fn handshake(&self, py: Python<'_>) -> PyResult<u8> {
-        let mut engine = self.lock()?;
-        let engine = &mut *engine;
-        Ok(py.detach(|| {
+        py.detach(|| {
+            let mut engine = self.lock()?;
             let status = engine.handshake();
             engine.compact();
-            status
-        }) as u8)
+            Ok(status as u8)
+        })
     }
 
     #[pyo3(signature = (limit, /))]
     fn read<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyAny>> {
-        let mut engine = self.lock()?;
-        let engine = &mut *engine;
-        let mut out = vec![0; limit.min(LARGEST_READ)];
-        let (status, filled) = py.detach(|| {
+        let (status, out) = py.detach(|| -> PyResult<_> {
+            let mut engine = self.lock()?;
+            let mut out = vec![0; limit.min(LARGEST_READ)];
             let mut filled = 0;
             let mut status = Status::Done;
             while filled < out.len() && status == Status::Done {
@@ -96,10 +95,11 @@ impl EngineClass {
                 (status, filled) = (now, filled + count);
             }
             engine.compact();
-            (status, filled)
-        });
-        if filled > 0 {
-            return Ok(PyBytes::new(py, &out[..filled]).into_any());
+            out.truncate(filled);
+            Ok((status, out))
+        })?;
+        if !out.is_empty() {
+            return Ok(PyBytes::new(py, &out).into_any());
         }
         Ok((status as u8).into_pyobject(py)?.into_any())
     }
@@ -214,6 +214,9 @@ impl EngineClass {
         label: &str,
         context: Option<&[u8]>,
     ) -> PyResult<Bound<'py, PyBytes>> {
+        if length > LARGEST_READ {
+            return Err(PyValueError::new_err("too many bytes of keying material"));
+        }
         Ok(PyBytes::new(py, &self.lock()?.export_keying_material(length, label, context)?))
     }
 }

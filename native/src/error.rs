@@ -155,6 +155,12 @@ impl Failure {
     }
 }
 
+/// Forgets what earlier calls, also those of other libraries, have left in the queue of this thread.
+pub fn clear_queue() {
+    // SAFETY: always allowed.
+    unsafe { sys::ERR_clear_error() };
+}
+
 /// `ERR_SSL_<REASON>`, or `ERR_OSSL_<LIBRARY>_<REASON>` for another library; without the library's name where the
 /// failing one is a provider, whose reasons repeat those of the older libraries.
 fn code(library: c_int, reason: &str) -> String {

@@ -6,7 +6,7 @@ use foreign_types::ForeignType;
 use openssl::x509::X509;
 
 use crate::engine::Engine;
-use crate::error::Failure;
+use crate::error::{clear_queue, Failure};
 use crate::sys;
 use crate::trust;
 
@@ -138,6 +138,7 @@ impl Engine {
         label: &str,
         context: Option<&[u8]>,
     ) -> Result<Vec<u8>, Failure> {
+        clear_queue();
         let mut out = vec![0; length];
         let (data, data_length) = context.map_or((std::ptr::null(), 0), |context| (context.as_ptr(), context.len()));
         // SAFETY: see above; every pointer goes with its length.

@@ -1,6 +1,6 @@
 //! A listening descriptor, and how the connections accepted from it begin.
 
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex};
 
 use crate::engine::Engine;
@@ -27,33 +27,52 @@ pub struct Listener {
 pub enum Accepted {
     Connection(Arc<Mutex<Engine>>, OwnedFd),
     Nothing,
-    /// The process or the system is out of something; the listener has paused.
+    /// One peer was lost before it was ours.
+    Lost,
+    /// The process or the system is out of something, or forbids it; the listener has paused.
     Failed(i32),
 }
 
 impl Listener {
+    /// One attempt.
     pub fn accept(&mut self) -> Accepted {
-        while self.acceptable && !self.paused && !self.closed {
-            match fd::accept(self.fd) {
-                Ok(fd) => {
-                    if self.no_delay {
-                        fd::set_no_delay(std::os::fd::AsRawFd::as_raw_fd(&fd));
-                    }
-                    // Without memory for an engine the connection is dropped, as if the peer had never come.
-                    if let Ok(engine) = Engine::new(self.settings.clone(), None) {
-                        return Accepted::Connection(Arc::new(Mutex::new(engine)), fd);
-                    }
-                }
-                Err(libc::EAGAIN) => self.acceptable = false,
-                Err(errno @ (libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) => {
-                    self.paused = true;
-                    return Accepted::Failed(errno);
-                }
-                Err(libc::EBADF | libc::EINVAL | libc::ENOTSOCK) => self.acceptable = false,
-                // What went wrong with one peer (ECONNABORTED, EPROTO, a network error) concerns no other.
-                Err(_) => {}
-            }
+        if !self.acceptable || self.paused || self.closed {
+            return Accepted::Nothing;
         }
-        Accepted::Nothing
+        let fd = match fd::accept(self.fd) {
+            Ok(fd) => fd,
+            Err(libc::EAGAIN) => {
+                self.acceptable = false;
+                return Accepted::Nothing;
+            }
+            Err(errno) if concerns_one_peer(errno) => return Accepted::Lost,
+            Err(errno) => {
+                self.paused = true;
+                return Accepted::Failed(errno);
+            }
+        };
+        if self.no_delay {
+            fd::set_no_delay(fd.as_raw_fd());
+        }
+        match Engine::new(self.settings.clone(), None) {
+            Ok(engine) => Accepted::Connection(Arc::new(Mutex::new(engine)), fd),
+            // Without memory for an engine the connection is dropped, as if the peer had never come.
+            Err(_) => Accepted::Lost,
+        }
     }
+}
+
+/// What went wrong with one peer concerns no other: a reset, and the errors of its network that accept(2) passes on.
+fn concerns_one_peer(errno: i32) -> bool {
+    matches!(
+        errno,
+        libc::ECONNABORTED
+            | libc::EINTR
+            | libc::EPROTO
+            | libc::ENETDOWN
+            | libc::ENOPROTOOPT
+            | libc::EHOSTDOWN
+            | libc::EHOSTUNREACH
+            | libc::ENETUNREACH
+    )
 }

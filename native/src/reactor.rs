@@ -25,11 +25,16 @@ const SCRATCH: usize = 128 * 1024;
 /// Plaintext of one connection in one tick, and of all of them.
 const SHARE: usize = 256 * 1024;
 const ARENA: usize = 1024 * 1024;
+/// Ciphertext is taken so often in one turn at most: records need not hold any plaintext.
+const PULLS: usize = 4;
 /// Handshakes worked on in one tick: each costs about as much as a tick of anything else.
 const HANDSHAKES: usize = 16;
 const ACCEPTS: usize = 64;
 /// How long a closed connection may take to get rid of its last words, in seconds.
 const LINGER: f64 = 0.5;
+
+// A token with its generation is what the descriptor set keeps.
+const _: () = assert!(usize::BITS == 64);
 
 mod tick;
 
@@ -116,7 +121,7 @@ impl Reactor {
     }
 
     pub fn unlisten(&mut self, token: u64) {
-        if let Some(fd) = self.listener(token).map(|listener| listener.fd) {
+        if let Some(fd) = self.listener(token).filter(|listener| !listener.closed).map(|listener| listener.fd) {
             // The descriptor stays the caller's and may be closed already; then the set has forgotten it by itself.
             let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
             if let Some(listener) = self.listener(token) {
@@ -249,7 +254,7 @@ impl Reactor {
 
     /// Whether something came up outside a tick that no descriptor will tell of.
     pub fn has_news(&self) -> bool {
-        !self.in_tick && !(self.notices.is_empty() && self.queue.is_empty())
+        !self.in_tick && (!self.notices.is_empty() || !self.queue.is_empty())
     }
 
     pub fn write(&mut self, token: u64, data: &[u8]) -> usize {

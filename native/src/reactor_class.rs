@@ -1,5 +1,6 @@
 //! The Python class `Reactor`.
 
+use std::mem;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -127,24 +128,31 @@ impl ReactorClass {
 
     #[pyo3(signature = (engine, fd, /, *, handshake_timeout))]
     fn attach(&self, engine: &Bound<'_, EngineClass>, fd: RawFd, handshake_timeout: f64) -> PyResult<u64> {
+        if fd < 0 {
+            return Err(PyOSError::new_err((libc::EBADF, "the descriptor is closed")));
+        }
+        // SAFETY: the contract of `attach`: the caller gives up an open descriptor, also when this fails.
+        let fd = unsafe { fd::adopt(fd) };
         let mut reactor = self.lock()?;
         let reactor = reactor.as_mut().ok_or_else(closed)?;
-        // SAFETY: the contract of `attach`: the caller gives up an open descriptor.
-        let fd = unsafe { fd::adopt(fd) };
         Ok(reactor.attach(engine.get().0.clone(), fd, 0, handshake_timeout)?)
     }
 
     fn poll<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let mut reactor = self.lock()?;
+        let (notices, arena) = py.detach(|| -> PyResult<_> {
+            let mut reactor = self.lock()?;
+            Ok(reactor
+                .as_mut()
+                .map_or_else(Default::default, |reactor| (reactor.tick(), mem::take(&mut reactor.arena))))
+        })?;
+        // Making objects can run finalisers, which may use the reactor: it is not locked meanwhile.
         let list = PyList::empty(py);
-        let Some(reactor) = reactor.as_mut() else { return Ok(list) };
-        let notices = py.detach(|| reactor.tick());
         for (token, notice) in notices {
             let none = || py.None().into_bound(py);
             let (kind, payload) = match notice {
                 Notice::Asking => (ASKING, none()),
                 Notice::Secure => (SECURE, none()),
-                Notice::Data(range) => (DATA, PyBytes::new(py, &reactor.arena[range]).into_any()),
+                Notice::Data(range) => (DATA, PyBytes::new(py, &arena[range]).into_any()),
                 Notice::Drain => (DRAIN, none()),
                 Notice::Ended(truncated) => (ENDED, truncated.into_bound_py_any(py)?),
                 Notice::Finished => (FINISHED, none()),
@@ -155,13 +163,14 @@ impl ReactorClass {
             };
             list.append((token, kind, payload))?;
         }
+        if let Ok(Some(reactor)) = self.lock().as_deref_mut() {
+            reactor.arena = arena;
+        }
         Ok(list)
     }
 
     fn flush(&self, py: Python<'_>) -> PyResult<bool> {
-        let mut reactor = self.lock()?;
-        let reactor = &mut *reactor;
-        Ok(py.detach(|| reactor.as_mut().is_some_and(Reactor::flush)))
+        py.detach(|| Ok(self.lock()?.as_mut().is_some_and(Reactor::flush)))
     }
 
     fn deadline(&self) -> PyResult<Option<f64>> {
@@ -189,18 +198,25 @@ impl ReactorClass {
 
     #[pyo3(signature = (token, data, /))]
     fn write(&self, token: u64, data: &Bound<'_, PyAny>) -> PyResult<isize> {
-        let mut reactor = self.lock()?;
-        let Some(reactor) = reactor.as_mut() else { return Ok(0) };
         let py = data.py();
-        let pending = with_bytes(data, |bytes| {
+        with_bytes(data, |bytes| {
+            let write = || {
+                self.with(0, |reactor| {
+                    let pending = reactor.write(token, bytes);
+                    if reactor.has_news() {
+                        -1
+                    } else {
+                        pending as isize
+                    }
+                })
+            };
             // Letting others run costs more than encrypting a little.
             const LITTLE: usize = 4096;
             if bytes.len() <= LITTLE {
-                return reactor.write(token, bytes);
+                return write();
             }
-            py.detach(|| reactor.write(token, bytes))
-        })?;
-        Ok(if reactor.has_news() { -1 } else { pending as isize })
+            py.detach(write)
+        })?
     }
 
     #[pyo3(signature = (token, /))]

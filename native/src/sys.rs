@@ -18,10 +18,12 @@ pub const SSL_MAX_SID_CTX_LENGTH: usize = 32;
 
 pub const ERR_LIB_SSL: c_int = 20;
 
+pub const SSL_CB_LOOP: c_int = 0x01;
 pub const SSL_CB_ALERT: c_int = 0x4000;
 pub const SSL_CB_READ: c_int = 0x04;
 
 pub const X509_V_ERR_UNSPECIFIED: c_int = 1;
+pub const X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT: c_int = 2;
 pub const X509_V_ERR_HOSTNAME_MISMATCH: c_int = 62;
 
 /// Certificate compression (RFC 8879) is off unless asked for; OpenSSL before 3.2 ignores the bits.
@@ -60,6 +62,8 @@ extern "C" {
         replace: c_int,
     ) -> c_int;
     pub fn SSL_set_session_id_context(ssl: *mut SSL, id: *const c_uchar, length: c_uint) -> c_int;
+    pub fn SSL_state_string(ssl: *const SSL) -> *const c_char;
+    pub fn SSL_get0_peer_certificate(ssl: *const SSL) -> *mut X509;
     pub fn SSL_group_to_name(ssl: *mut SSL, group: c_int) -> *const c_char;
     pub fn X509_STORE_CTX_set_verify_cb(
         ctx: *mut X509_STORE_CTX,

@@ -1,13 +1,14 @@
 //! Certificates, private keys and stores of trusted certificates.
 
 use foreign_types::{ForeignType, ForeignTypeRef};
+use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::X509;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::error::Failure;
+use crate::error::{clear_queue, Failure};
 use crate::sys;
 
 #[pyclass(frozen, module = "aiotls._native")]
@@ -18,6 +19,7 @@ impl PrivateKey {
     #[staticmethod]
     #[pyo3(signature = (pem, passphrase, /))]
     fn from_pem(pem: &[u8], passphrase: Option<&[u8]>) -> PyResult<Self> {
+        clear_queue();
         let mut asked = false;
         let key = PKey::private_key_from_pem_callback(pem, |buffer| {
             asked = true;
@@ -47,6 +49,7 @@ impl Certificate {
     #[staticmethod]
     #[pyo3(signature = (pem, /))]
     fn from_pem(pem: &[u8]) -> PyResult<Vec<Certificate>> {
+        clear_queue();
         let mut found = Vec::new();
         // SAFETY: the BIO reads from `pem`, which outlives it; each certificate returned is owned by us. No callback is
         // given, so the passphrase is the empty string of `user_data` and nothing prompts.
@@ -65,17 +68,18 @@ impl Certificate {
             }
             sys::BIO_free_all(bio);
         }
-        let failure = Failure::from_queue();
-        match failure.code.as_deref() {
-            // The end of the text, as PEM_read_bio tells it.
-            Some("ERR_OSSL_PEM_NO_START_LINE") => Ok(found),
-            _ => Err(failure.into()),
+        let stack = ErrorStack::get();
+        // The end of the text is told by the last entry (PEM_read_bio(3)).
+        if stack.errors().last().is_some_and(|error| error.reason() == Some("no start line")) {
+            return Ok(found);
         }
+        Err(Failure::from(stack).into())
     }
 
     #[staticmethod]
     #[pyo3(signature = (der, /))]
     fn from_der(der: &[u8]) -> PyResult<Certificate> {
+        clear_queue();
         Ok(Certificate(X509::from_der(der).map_err(Failure::from)?))
     }
 
@@ -90,6 +94,7 @@ impl Certificate {
 
     #[pyo3(signature = (key, /))]
     fn check_key(&self, key: &Bound<'_, PrivateKey>) -> PyResult<()> {
+        clear_queue();
         // SAFETY: both are live.
         let fits = unsafe { sys::X509_check_private_key(self.0.as_ptr(), key.get().0.as_ptr()) };
         if fits == 1 {
@@ -111,6 +116,7 @@ impl TrustStore {
 
     #[pyo3(signature = (certificate, /))]
     fn add(&self, certificate: &Bound<'_, Certificate>) -> PyResult<()> {
+        clear_queue();
         // SAFETY: both are live; the store takes a reference of its own and locks itself.
         let added = unsafe { sys::X509_STORE_add_cert(self.0.as_ptr(), certificate.get().0.as_ptr()) };
         if added == 1 {
@@ -146,5 +152,7 @@ pub fn names(certificate: &openssl::x509::X509Ref) -> Names {
         .entries_by_nid(openssl::nid::Nid::COMMONNAME)
         .filter_map(|entry| entry.data().to_string().ok())
         .collect();
+    // What could not be read has left its words; they must not be taken for those of a later call.
+    clear_queue();
     (dns, addresses, common_names)
 }

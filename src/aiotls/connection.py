@@ -231,10 +231,10 @@ class Connection:
         self.phase = move(self.phase, Phase.HANDSHAKE)
         self.engine.answer(refusal is None or not self.settings.reject_unauthorized)
 
-    def error(self, failure: object, **where: Any) -> Exception:
-        """The exception for the failure of a NOTICE_FAILED."""
+    def error(self, failure: object, **details: Any) -> Exception:
+        """The exception for the failure of a NOTICE_FAILED; `details` are those of `from_failure`."""
         assert isinstance(failure, _native.Failure)
-        return from_failure(failure, server=self.settings.server, refusal=self._refusal, **where)
+        return from_failure(failure, server=self.settings.server, refusal=self._refusal, **details)
 
     # ---- what was negotiated
 
@@ -249,11 +249,11 @@ class Connection:
     def authorization_error(self) -> str | None:
         """Why the peer is not authorized: a code, such as ``"CERT_HAS_EXPIRED"``."""
         engine = self.engine
-        if self.settings.server:
-            if not self.settings.request_cert:
-                return None
-            if engine.peer_certificate() is None:
-                return "UNABLE_TO_GET_ISSUER_CERT"
+        if self.settings.server and not self.settings.request_cert:
+            return None
+        if engine.peer_certificate() is None:
+            # A client that showed none, or a server with an anonymous suite.
+            return "UNABLE_TO_GET_ISSUER_CERT"
         result = engine.verify_result()
         if result:
             return verification_code(result)

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any, NoReturn, Unpack
 
 from . import _native
-from .ciphers import no_cipher_match, split_ciphers
+from .ciphers import CipherLists, no_cipher_match, split_ciphers
 from .constants import SSL_OP_CIPHER_SERVER_PREFERENCE
 from .context_options import ContextOptions
 from .credentials import KeySource
+from .defaults import add_check
 from .errors import Failure, OptionError, option_failure
 from .keywords import ContextKeywords
 from .trust import ca_certificates, parse_certificates, trust_store
@@ -105,14 +106,16 @@ def _build(options: ContextOptions) -> _native.Context:
 def _set_ciphers(context: _native.Context, options: ContextOptions) -> None:
     lists = split_ciphers(options.ciphers)
     minimum, maximum = VERSION_NUMBERS[options.min_version], VERSION_NUMBERS[options.max_version]
-    # Suites of one side only: the versions of the other side could not be negotiated, so they are not offered.
-    if not lists.tls13 and minimum < TLS_1_3 <= maximum:
-        maximum = TLS_1_2
+    # TLS 1.3 keeps its suites where none is named, as in OpenSSL. Without suites of TLS 1.2 there is no TLS 1.2.
     if not lists.tls12 and minimum < TLS_1_3:
         if maximum < TLS_1_3:
             raise no_cipher_match(f"only TLS 1.3 suites are named, and max_version is {options.max_version}")
         minimum = TLS_1_3
     context.set_versions(minimum, maximum)
+    _take_ciphers(context, lists)
+
+
+def _take_ciphers(context: _native.Context, lists: CipherLists) -> None:
     if lists.tls12:
         _take("ciphers", context.set_cipher_list, lists.tls12)
     elif lists.security_level:
@@ -208,3 +211,17 @@ def _take(option: str, setter: Callable[..., None], *values: object, words: str 
 
 TLS_1_2 = VERSION_NUMBERS["TLSv1.2"]
 TLS_1_3 = VERSION_NUMBERS["TLSv1.3"]
+
+
+def _check_default_ciphers(value: object) -> None:
+    _take_ciphers(_native.Context(), split_ciphers(str(value)))
+
+
+def _check_default_curve(value: object) -> None:
+    if value != "auto":
+        _take("ecdh_curve", _native.Context().set_groups, str(value), words="Failed to set ECDH curve")
+
+
+# Only OpenSSL knows its ciphers and groups; a default that it does not take is refused when it is assigned.
+add_check("ciphers", _check_default_ciphers)
+add_check("ecdh_curve", _check_default_curve)

@@ -63,4 +63,17 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "client_reneg_window": checks.seconds,
 }
 
+
+def add_check(name: str, check: Callable[[object], None]) -> None:
+    """Lets a layer that sees OpenSSL refuse more: `check` raises for a value that cannot work."""
+    first = _CHECKS[name]
+
+    def both(option: str, value: object) -> object:
+        checked = first(option, value)
+        check(checked)
+        return checked
+
+    _CHECKS[name] = both
+
+
 defaults = Defaults()

@@ -309,18 +309,21 @@ class Failure(Protocol):
     def errno(self) -> int | None: ...
 
 
-def from_failure(failure: Failure, *, server: bool, refusal: Exception | None = None, **where: Any) -> Exception:
+def from_failure(
+    failure: Failure, *, server: bool, handshaking: bool = False, refusal: Exception | None = None, **where: Any
+) -> Exception:
     """Turns a failed connection into the exception that its user sees.
 
     Args:
         failure: What the core reports.
         server: Whether this side is the server.
+        handshaking: Whether the handshake was not done: then a reset and a hang-up are told in the same words.
         refusal: What the user's function raised; it stands for a refused answer, unchanged.
         where: ``syscall``, ``address``, ``port``, ``host``, ``path``, ``local_address`` of a connection that was lost.
     """
     if failure.kind == "refused" and refusal is not None:
         return refusal
-    if failure.kind == "eof":
+    if failure.kind == "eof" or (handshaking and failure.errno in _HANG_UPS):
         message = SERVER_HANG_UP if server else CLIENT_HANG_UP
         return ConnectionLost(message, errno=errno_numbers.ECONNRESET, **where)
     if failure.kind == "timeout":
@@ -393,6 +396,8 @@ def _restore(kind: type[TLSError], errno: int | None, message: str, attributes: 
 
 CLIENT_HANG_UP = "Client network socket disconnected before secure TLS connection was established"
 SERVER_HANG_UP = "socket hang up"
+
+_HANG_UPS = {errno_numbers.ECONNRESET, errno_numbers.EPIPE}
 
 _CONNECT_CLASSES: dict[str, type[ConnectError]] = {"ECONNREFUSED": ConnectionRefused, "ETIMEDOUT": ConnectTimeout}
 

@@ -227,7 +227,7 @@ class TLSSocket(SocketInfo, Duplex):
             code = errno_name(failure.errno) if failure.errno else "ECONNRESET"
             error = ConnectionLost(str(failure) or code, code=code, errno=failure.errno, **where)
         else:
-            error = connection.error(failure, **where)
+            error = connection.error(failure, handshaking=not secure, **where)
         self._fail(error, secure=secure)
 
     def _news(self, news: list[tuple[str, bytes]] | None) -> None:

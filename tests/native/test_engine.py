@@ -1,9 +1,14 @@
 """`Engine`: one TLS connection over two buffers, by its contract in `aiotls._native`."""
 
+import datetime
 import functools
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from aiotls import _native
 from tests.support.pki import named
@@ -269,3 +274,33 @@ def test_ciphers() -> None:
     with pytest.raises(_native.NativeError) as failure:
         context.set_cipher_list("rick-128-roll")
     assert failure.value.args[0].code == "ERR_SSL_NO_CIPHER_MATCH"
+
+
+def test_what_a_peer_left_in_the_queue_concerns_no_other_call() -> None:
+    """CVE-2023-23919: a certificate with a broken subjectAltName, then a good one that is loaded."""
+    broken = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x05\x82\x7fabc")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(broken, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    context = _native.Context()
+    context.add_identity(
+        [_native.Certificate.from_der(certificate.public_bytes(serialization.Encoding.DER))],
+        _native.PrivateKey.from_pem(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ),
+            None,
+        ),
+    )
+    near = _native.Engine(_native.Settings(contexts()[0], server=False, reject_unauthorized=False), "localhost")
+    far = _native.Engine(_native.Settings(context, server=True))
+    assert handshake(near, far) == (_native.DONE, _native.DONE)
+    assert near.peer_names() == ((), (), ("localhost",))
+    assert len(_native.Certificate.from_pem(named.ca.cert_pem)) == 1

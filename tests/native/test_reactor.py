@@ -1,10 +1,12 @@
 """`Reactor`: many engines over descriptors, by its contract in `aiotls._native`; `select` stands for the event loop."""
 
 import contextlib
+import errno
 import functools
 import os
 import select
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -347,3 +349,45 @@ def test_close_with_everything_open() -> None:
         assert driver.reactor.poll() == []
         assert driver.reactor.flush() is False
         assert driver.reactor.counts(listener)[1] == 0
+
+
+def test_a_listener_that_cannot_accept_pauses() -> None:
+    """An error that lasts is told once; the loop does not turn in place (here: a datagram socket, EOPNOTSUPP)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(("127.0.0.1", 0))
+        driver = Driver()
+        settings = _native.Settings(contexts()[1], server=True)
+        listener = driver.reactor.listen(datagrams.fileno(), settings, handshake_timeout=PATIENCE, no_delay=False)
+        datagrams.sendto(b"x", datagrams.getsockname())
+        driver.turn(PATIENCE)
+        assert driver.notices == [(listener, _native.NOTICE_ACCEPT_FAILED, errno.EOPNOTSUPP)]
+        driver.turn()
+        assert len(driver.notices) == 1
+        driver.reactor.close()
+
+
+def test_a_flood_without_data_leaves_the_others_their_turn() -> None:
+    """A server that answers with HelloRequest records for ever: each turn ends, so the handshake can time out."""
+    records = (b"\x16\x03\x03\x40\x00" + bytes(16384)) * 16
+
+    def flood() -> None:
+        end, _ = door.accept()
+        with end, contextlib.suppress(OSError):
+            end.recv(65536)
+            while True:
+                end.sendall(records)
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        server = threading.Thread(target=flood)
+        server.start()
+        near = socket.create_connection(door.getsockname())
+        engine = _native.Engine(_native.Settings(contexts()[0], server=False), "localhost")
+        driver = Driver()
+        token = driver.reactor.attach(engine, near.detach(), handshake_timeout=0.2)
+        while not driver.notices:
+            driver.turn(0.05)
+            driver.reactor.expire()
+        (told, kind, failure), *_ = driver.notices
+        assert (told, kind, failure.kind) == (token, _native.NOTICE_FAILED, "timeout")
+        driver.reactor.close()
+        server.join()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mio::Events;
 
-use super::{Notice, Reactor, ACCEPTS, ARENA, HANDSHAKES, SHARE};
+use super::{Notice, Reactor, ACCEPTS, ARENA, HANDSHAKES, PULLS, SHARE};
 use crate::connection::{engine, Connection, Stage};
 use crate::engine::{Engine, Status};
 use crate::error::Failure;
@@ -15,6 +15,7 @@ impl Reactor {
     pub fn tick(&mut self) -> Vec<(u64, Notice)> {
         self.in_tick = true;
         self.used = 0;
+        self.arena.resize(ARENA, 0);
         self.look();
         let mut handshakes = 0;
         for _ in 0..self.queue.len() {
@@ -104,6 +105,7 @@ impl Reactor {
                         }
                     }
                 }
+                Accepted::Lost => {}
                 Accepted::Nothing => return,
                 Accepted::Failed(errno) => return self.notices.push((token, Notice::AcceptFailed(errno))),
             }
@@ -137,6 +139,7 @@ impl Reactor {
     }
 
     fn handshake(&mut self, token: u64, connection: &mut Connection, engine: &mut Engine) {
+        let mut pulls = 0;
         loop {
             let status = engine.handshake();
             if !engine.state().news.is_empty() {
@@ -153,9 +156,14 @@ impl Reactor {
                     // The last flight leaves together with what Python answers at once.
                     return self.cork(token, connection);
                 }
-                Status::WantInput if connection.readable => {
+                Status::WantInput if connection.may_pull(engine) && pulls < PULLS => {
+                    pulls += 1;
                     connection.push(engine);
                     connection.pull(engine);
+                }
+                Status::WantInput if connection.may_pull(engine) => {
+                    connection.kicked = true;
+                    return connection.push(engine);
                 }
                 Status::WantInput => return connection.push(engine),
                 Status::Asking => {
@@ -170,6 +178,7 @@ impl Reactor {
     fn read(&mut self, token: u64, connection: &mut Connection, engine: &mut Engine) {
         let start = self.used;
         let limit = ARENA.min(start + SHARE);
+        let mut pulls = 0;
         let status = loop {
             if self.used == limit {
                 connection.kicked = true;
@@ -179,7 +188,10 @@ impl Reactor {
             self.used += count;
             match status {
                 Status::Done => {}
-                Status::WantInput if connection.readable => connection.pull(engine),
+                Status::WantInput if connection.may_pull(engine) && pulls < PULLS => {
+                    pulls += 1;
+                    connection.pull(engine);
+                }
                 other => break other,
             }
         };
@@ -203,10 +215,12 @@ impl Reactor {
             return self.fail(token, connection, engine);
         }
         if let Some(errno) = connection.send_error {
+            // What the peer said before it went away is read first, where somebody reads.
+            let may_read = connection.readable && !connection.paused && connection.stage != Stage::Ended;
             if connection.stage == Stage::Ended && connection.pending() == 0 {
                 // The peer is gone, and nothing but our close_notify is lost with it.
                 connection.finished = true;
-            } else if (!connection.readable || connection.stage == Stage::Ended) && connection.stage != Stage::Failed {
+            } else if !may_read && connection.stage != Stage::Failed {
                 engine.fail(Failure::system(errno));
                 return self.fail(token, connection, engine);
             }
@@ -220,7 +234,7 @@ impl Reactor {
             self.notices.push((token, Notice::Finished));
         }
         // More records may wait in memory although the descriptor has nothing more to tell.
-        if !connection.paused && !connection.asking && connection.readable && connection.stage == Stage::Open {
+        if !connection.paused && !connection.asking && connection.may_pull(engine) && connection.stage == Stage::Open {
             connection.kicked = true;
         }
     }

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from .. import _native, notices
@@ -60,11 +60,11 @@ class LoopReactor:
     def _tick(self) -> None:
         self._scheduled = False
         self._in_tick = True
-        found = self._backlog + self.native.poll() if self._backlog else self.native.poll()
-        self._backlog = []
         sinks = self._sinks
-        rest = iter(found)
+        rest: Iterator[tuple[int, int, object]] = iter(self._backlog)
         try:
+            found = self._backlog + self.native.poll() if self._backlog else self.native.poll()
+            rest = iter(found)
             for token, kind, payload in rest:
                 sink = sinks.get(token)
                 if sink is not None:

@@ -43,6 +43,7 @@ class StreamPair:
         self.write = writer.write
         self.drain = writer.drain
         self.close = writer.close
+        self.is_closing = writer.is_closing
 
     def write_eof(self) -> None:
         if self._writer.can_write_eof():
@@ -86,10 +87,15 @@ class StreamWire(MemoryWire):
             while await self._reading.wait():
                 data = await self._stream.read(CHUNK)
                 if not data:
-                    return self.received_eof()
+                    return self.lost(None) if self._is_closing() else self.received_eof()
                 self.received(data)
         except Exception as error:
             self._broken(error)
+
+    def _is_closing(self) -> bool:
+        """Whether somebody else has closed the stream below, so that nothing can be written any more."""
+        is_closing = getattr(self._stream, "is_closing", None)
+        return is_closing is not None and bool(is_closing())
 
     async def _write(self) -> None:
         try:
