@@ -290,7 +290,8 @@ class ScriptedPeer(Peer):
 
     def _events(self) -> list[dict[str, Any]]:
         complete = self._output.decode(errors="replace").rpartition("\n")[0]
-        return [json.loads(line) for line in complete.splitlines()]
+        # Not `splitlines`: Node leaves characters such as U+2028, and what a peer sent, as they are within a line.
+        return [json.loads(line) for line in complete.split("\n") if line]
 
     def _take(self, name: str, fields: dict[str, Any]) -> dict[str, Any] | None:
         for number, event in enumerate(self._events()):
