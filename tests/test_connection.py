@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aiotls
-from aiotls import Phase, _native
+from aiotls import Ask, Phase, _native
 from tests.support.pairs import Pair, client_options, server_options
 from tests.support.pki import Named, named
 
@@ -263,7 +263,7 @@ def test_changed_ciphertext(version: str) -> None:
 
 
 def test_keylog(version: str) -> None:
-    pair = Pair(client={"keylog": True, "max_version": version}, server={"keylog": True})
+    pair = Pair(client={"asks": Ask.KEYLOG, "max_version": version}, server={"asks": Ask.KEYLOG})
     pair.run()
     lines = []
     for side in (pair.client, pair.server):

@@ -20,6 +20,7 @@ WORDS = {
     "errors",
     "names",
     "phases",
+    "psk",
     "questions",
     "verify_codes",
     "versions",
@@ -27,8 +28,10 @@ WORDS = {
 MEANING = {
     "alpn",
     "certificate",
+    "cipher",
     "ciphers",
     "connection",
+    "connection_settings",
     "context",
     "context_options",
     "credentials",
@@ -43,12 +46,22 @@ MEANING = {
     "tickets",
     "trust",
 }
-MOVEMENT = {"asking", "dial", "duplex", "emitter", "idle", "wires"}
-FACE = {"client", "server", "socket_info", "tls_socket", "trace"}
+MOVEMENT = {"asking", "binding", "dial", "duplex", "emitter", "idle", "wires"}
+FACE = {"answering", "client", "server", "server_policy", "socket_control", "socket_info", "tls_socket", "trace"}
 AROUND = {"adapters", "cli", "ocsp", "reload", "stores", "workers", "__main__"}
 ROWS = (WORDS, MEANING, MOVEMENT, FACE, AROUND)
 
-SEES_THE_CORE = {"ciphers", "connection", "context", "notices", "session", "tickets", "trust", "wires"}
+SEES_THE_CORE = {
+    "ciphers",
+    "connection",
+    "connection_settings",
+    "context",
+    "notices",
+    "session",
+    "tickets",
+    "trust",
+    "wires",
+}
 WIRES_KNOW = WORDS | {"connection", "notices", "wires"}
 NO_IO = {"asyncio", "selectors", "socket", "socketserver"}
 

@@ -6,8 +6,12 @@
 use std::ffi::{c_char, c_int, c_long, c_void};
 use std::sync::OnceLock;
 
-use crate::callbacks::{State, MOST_KEY_UPDATES};
+use crate::callbacks::MOST_KEY_UPDATES;
+use crate::state::State;
 use crate::sys;
+
+/// The header of a record of an unknown type.
+const NO_RECORD: [u8; 5] = [0xff, 3, 3, 0, 1];
 
 struct Method(*mut sys::BIO_METHOD);
 // SAFETY: the table is written once, before it is shared, and only read afterwards.
@@ -56,15 +60,24 @@ unsafe extern "C" fn read(bio: *mut sys::BIO, out: *mut c_char, length: c_int) -
     unsafe {
         sys::BIO_clear_retry_flags(bio);
         let state = &mut *sys::BIO_get_data(bio).cast::<State>();
+        if state.key_updates > MOST_KEY_UPDATES {
+            // A peer that only changes its keys gets no further. OpenSSL ends the connection, with an alert, when it finds
+            // a record that is none; the engine finds the words.
+            let count = NO_RECORD.len().min(length.max(0) as usize);
+            std::ptr::copy_nonoverlapping(NO_RECORD.as_ptr(), out.cast(), count);
+            return count as c_int;
+        }
         let waiting = state.incoming.as_slice();
-        // A peer that only changes its keys gets no further; the engine then ends the connection.
-        if waiting.is_empty() || state.key_updates > MOST_KEY_UPDATES {
+        if waiting.is_empty() {
             sys::BIO_set_flags(bio, sys::BIO_FLAGS_READ | sys::BIO_FLAGS_SHOULD_RETRY);
             return -1;
         }
         let count = waiting.len().min(length.max(0) as usize);
         std::ptr::copy_nonoverlapping(waiting.as_ptr(), out.cast(), count);
         state.incoming.advance(count);
+        if !state.secure {
+            state.note_first(std::slice::from_raw_parts(out.cast(), count));
+        }
         count as c_int
     }
 }

@@ -1,132 +1,28 @@
-//! What OpenSSL's hooks do: they write down what happened, or suspend the handshake. None of them runs Python.
+//! What OpenSSL's hooks do: they write down what happened, or suspend the handshake. None of them runs Python, but for
+//! those of `psk.rs`.
 //!
 //! Every context gets every hook at its birth, because after `SSL_set_SSL_CTX` the hooks are those of the new context.
 //! A handshake stops only where its connection asked for it (`Settings::asks`).
 
-use std::ffi::{c_char, c_int, c_uchar, c_uint, c_void, CStr};
+use std::ffi::{c_char, c_int, c_long, c_uchar, c_uint, c_void, CStr};
 use std::ptr::null_mut;
-use std::sync::Arc;
+use std::time::Duration;
 
-use crate::buffer::Buffer;
-use crate::settings::Settings;
+use crate::alert;
+use crate::hello::{self, Hello};
+use crate::psk;
+use crate::session;
+use crate::state::{
+    Alpn, News, Refusal, State, ASK_CERTIFICATE, ASK_CLIENT, ASK_HELLO, ASK_KEYLOG, ASK_SESSION, ASK_STAPLE,
+    ASK_TICKETS, ASK_VERIFY,
+};
 use crate::sys;
+
+/// Questions about a handshake that OpenSSL takes for done.
+const LAST_FLIGHT: u32 = ASK_VERIFY | ASK_CLIENT | ASK_SESSION | ASK_STAPLE;
 
 /// So many KeyUpdate messages may come without application data between them.
 pub const MOST_KEY_UPDATES: u32 = 32;
-
-pub const ASK_HELLO: u32 = 1;
-pub const ASK_CERTIFICATE: u32 = 2;
-pub const ASK_VERIFY: u32 = 4;
-pub const ASK_SESSION: u32 = 8;
-pub const ASK_KEYLOG: u32 = 16;
-
-/// What is known about one question of a handshake.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    Accepted,
-    Refused,
-}
-
-pub enum News {
-    KeyLog(Vec<u8>),
-}
-
-/// The part of a connection that OpenSSL's hooks and its BIO see.
-///
-/// The engine holds it by pointer and keeps no reference to it while OpenSSL runs.
-pub struct State {
-    pub settings: Arc<Settings>,
-    pub incoming: Buffer,
-    pub outgoing: Buffer,
-    /// The question that the handshake waits for, one of `ASK_*`, or 0.
-    pub question: u32,
-    /// The answers given, by question.
-    answers: [(u32, Option<Answer>); 4],
-    /// The outgoing flight waits for an answer.
-    pub held: bool,
-    /// The verdict on the peer's chain: the last error of a verification that ran to its end.
-    pub verify_error: c_int,
-    chain_verified: bool,
-    verified_chain: *mut sys::stack_st_X509,
-    pub alert_sent: Option<u8>,
-    pub alert_received: Option<u8>,
-    /// KeyUpdate messages of the peer since its last application data.
-    pub key_updates: u32,
-    pub news: Vec<News>,
-}
-
-impl State {
-    pub fn new(settings: Arc<Settings>) -> Self {
-        State {
-            settings,
-            incoming: Buffer::default(),
-            outgoing: Buffer::default(),
-            question: 0,
-            answers: [ASK_HELLO, ASK_CERTIFICATE, ASK_VERIFY, ASK_SESSION].map(|question| (question, None)),
-            held: false,
-            verify_error: sys::X509_V_OK,
-            chain_verified: false,
-            verified_chain: null_mut(),
-            alert_sent: None,
-            alert_received: None,
-            key_updates: 0,
-            news: Vec::new(),
-        }
-    }
-
-    /// Answers the question that waits; without one, nothing happens.
-    pub fn answer(&mut self, answer: Answer) {
-        for entry in &mut self.answers {
-            if entry.0 == self.question {
-                entry.1 = Some(answer);
-            }
-        }
-        if self.question == ASK_SESSION {
-            self.held = false;
-        }
-        self.question = 0;
-    }
-
-    /// The chain that is being asked about, while the connection itself does not know its peer yet.
-    pub fn verified_chain(&self) -> *mut sys::stack_st_X509 {
-        self.verified_chain
-    }
-
-    pub fn refused(&self) -> bool {
-        self.answers.iter().any(|entry| entry.1 == Some(Answer::Refused))
-    }
-
-    fn asks(&self, question: u32) -> bool {
-        self.settings.asks & question != 0
-    }
-
-    /// The answer to `question`; without one, the handshake is to stop for it.
-    fn ask(&mut self, question: u32) -> Option<Answer> {
-        if !self.asks(question) {
-            return Some(Answer::Accepted);
-        }
-        let answer = self.answers.iter().find(|entry| entry.0 == question).and_then(|entry| entry.1);
-        if answer.is_none() {
-            self.question = question;
-        }
-        answer
-    }
-}
-
-impl Drop for State {
-    fn drop(&mut self) {
-        free_chain(self.verified_chain);
-    }
-}
-
-fn free_chain(chain: *mut sys::stack_st_X509) {
-    unsafe extern "C" fn free(certificate: *mut c_void) {
-        // SAFETY: the stack holds a reference to each certificate.
-        unsafe { sys::X509_free(certificate.cast()) };
-    }
-    // SAFETY: the chain is ours; null is allowed.
-    unsafe { sys::OPENSSL_sk_pop_free(chain.cast(), Some(free)) };
-}
 
 /// Ties `state` to `ssl`, for the hooks to find.
 pub fn attach(ssl: *mut sys::SSL, state: *mut State) -> bool {
@@ -138,7 +34,7 @@ pub fn attach(ssl: *mut sys::SSL, state: *mut State) -> bool {
 ///
 /// # Safety
 /// `ssl` must be live, and the reference must end before OpenSSL goes on.
-unsafe fn state<'a>(ssl: *const sys::SSL) -> Option<&'a mut State> {
+pub unsafe fn state<'a>(ssl: *const sys::SSL) -> Option<&'a mut State> {
     // SAFETY: set by `attach` to a state that outlives the connection; the engine holds no reference meanwhile.
     unsafe { sys::SSL_get_ex_data(ssl.cast_mut(), 0).cast::<State>().as_mut() }
 }
@@ -153,31 +49,62 @@ pub fn install(ctx: *mut sys::SSL_CTX) {
         sys::SSL_CTX_set_alpn_select_cb__fixed_rust(ctx, Some(select_alpn), null_mut());
         sys::SSL_CTX_set_tlsext_servername_callback__fixed_rust(ctx, Some(accept_servername));
         sys::SSL_CTX_sess_set_new_cb(ctx, Some(new_session));
+        sys::SSL_CTX_sess_set_get_cb(ctx, Some(find_session));
+        sys::SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, Some(ticket_key));
+        sys::set_status_callback(ctx, staple);
         sys::SSL_CTX_set_keylog_callback(ctx, Some(keylog));
         sys::SSL_CTX_set_info_callback(ctx, Some(info));
     }
 }
 
-unsafe extern "C" fn client_hello(ssl: *mut sys::SSL, _alert: *mut c_int, _: *mut c_void) -> c_int {
-    // SAFETY: OpenSSL calls with a live connection.
-    match unsafe { state(ssl) }.map(|state| state.ask(ASK_HELLO)) {
-        Some(Some(Answer::Accepted)) => sys::SSL_CLIENT_HELLO_SUCCESS,
-        Some(None) => sys::SSL_CLIENT_HELLO_RETRY,
-        _ => sys::SSL_CLIENT_HELLO_ERROR,
+unsafe extern "C" fn client_hello(ssl: *mut sys::SSL, alert: *mut c_int, _: *mut c_void) -> c_int {
+    // SAFETY: OpenSSL calls with a live connection, inside this very callback.
+    unsafe {
+        let Some(state) = state(ssl) else { return sys::SSL_CLIENT_HELLO_ERROR };
+        if state.secure {
+            if !state.renegotiation.running {
+                state.renegotiate(null_mut());
+                let settings = &state.settings;
+                if !state.renegotiation.admit(settings.reneg_limit, Duration::from_secs_f64(settings.reneg_window)) {
+                    *alert = sys::SSL_AD_NO_RENEGOTIATION;
+                    return sys::SSL_CLIENT_HELLO_ERROR;
+                }
+            }
+            return sys::SSL_CLIENT_HELLO_SUCCESS;
+        }
+        if state.servername.is_none() {
+            state.servername = hello::servername(ssl);
+        }
+        if let Some(psk) = &mut state.psk {
+            psk.begin();
+            let tickets = state.settings.tickets.clone();
+            if hello::offers_external_key(ssl, |identity| tickets.know(identity)) {
+                psk::prefer_sha256(ssl);
+            }
+        }
+        match state.ask(ASK_HELLO) {
+            Some(true) => sys::SSL_CLIENT_HELLO_SUCCESS,
+            Some(false) => sys::SSL_CLIENT_HELLO_ERROR,
+            None => {
+                state.hello = Some(Box::new(Hello::of(ssl)));
+                sys::SSL_CLIENT_HELLO_RETRY
+            }
+        }
     }
 }
 
 unsafe extern "C" fn select_certificate(ssl: *mut sys::SSL, _: *mut c_void) -> c_int {
     // SAFETY: OpenSSL calls with a live connection.
-    match unsafe { state(ssl) } {
-        // A client's own certificate is chosen by its context alone.
-        Some(state) if !state.settings.server => 1,
-        Some(state) => match state.ask(ASK_CERTIFICATE) {
-            Some(Answer::Accepted) => 1,
-            Some(Answer::Refused) => 0,
+    unsafe {
+        let Some(state) = state(ssl) else { return 0 };
+        // A client's own certificate is chosen by its context alone; nothing is stapled for those who do not ask.
+        if !state.settings.server || !sys::wants_status(ssl) {
+            return 1;
+        }
+        match state.ask(ASK_CERTIFICATE) {
+            Some(accepted) => c_int::from(accepted),
             None => -1,
-        },
-        None => 0,
+        }
     }
 }
 
@@ -191,12 +118,13 @@ unsafe extern "C" fn verify_chain(store: *mut sys::X509_STORE_CTX, _: *mut c_voi
         let ssl = verified_connection(store);
         let Some(known) = state(ssl) else { return 0 };
         if known.chain_verified {
-            let chain = std::mem::replace(&mut known.verified_chain, null_mut());
+            let chain = known.take_chain();
             if !chain.is_null() {
                 sys::X509_STORE_CTX_set0_verified_chain(store, chain);
             }
         } else {
             sys::X509_STORE_CTX_set_verify_cb(store, Some(note_error));
+            sys::ERR_set_mark();
             let verified = sys::X509_verify_cert(store);
             let error = sys::X509_STORE_CTX_get_error(store);
             let Some(known) = state(ssl) else { return 0 };
@@ -204,23 +132,38 @@ unsafe extern "C" fn verify_chain(store: *mut sys::X509_STORE_CTX, _: *mut c_voi
                 known.verify_error = if error == sys::X509_V_OK { sys::X509_V_ERR_UNSPECIFIED } else { error };
             }
             known.chain_verified = true;
+            if known.reject_unauthorized && verified <= 0 {
+                sys::ERR_clear_last_mark();
+            } else {
+                // What is let pass must not look like a failure later.
+                sys::ERR_pop_to_mark();
+            }
         }
         let Some(known) = state(ssl) else { return 0 };
         sys::X509_STORE_CTX_set_error(store, known.verify_error);
+        if known.renegotiation.running && !known.settings.server {
+            // Nobody asks again: a server must stay who it was.
+            let same = known.same_peer(sys::X509_STORE_CTX_get0_cert(store));
+            if !same {
+                sys::X509_STORE_CTX_set_error(store, sys::X509_V_ERR_HOSTNAME_MISMATCH);
+                known.verify_error = sys::X509_V_ERR_HOSTNAME_MISMATCH;
+                return 0;
+            }
+        }
         if known.verify_error != sys::X509_V_OK {
-            return c_int::from(!known.settings.reject_unauthorized);
+            return c_int::from(!known.reject_unauthorized);
         }
         if known.settings.server {
             return 1;
         }
         match known.ask(ASK_VERIFY) {
-            Some(Answer::Accepted) => 1,
-            Some(Answer::Refused) => {
+            Some(true) => 1,
+            Some(false) => {
                 sys::X509_STORE_CTX_set_error(store, sys::X509_V_ERR_HOSTNAME_MISMATCH);
                 0
             }
             None => {
-                free_chain(std::mem::replace(&mut known.verified_chain, sys::X509_STORE_CTX_get1_chain(store)));
+                known.keep_chain(sys::X509_STORE_CTX_get1_chain(store));
                 sys::set_retry_verify(ssl);
                 1
             }
@@ -258,10 +201,14 @@ unsafe extern "C" fn select_alpn(
     _: *mut c_void,
 ) -> c_int {
     // SAFETY: OpenSSL gives the client's list and room for the answer, which points into one of the two lists; the
-    // settings live as long as the connection.
+    // settings, and what was chosen, live as long as the connection.
     unsafe {
         let Some(state) = state(ssl) else { return sys::SSL_TLSEXT_ERR_ALERT_FATAL };
-        let ours = &state.settings.alpn;
+        let ours = match &state.alpn {
+            Alpn::ByList => &state.settings.alpn,
+            Alpn::Chosen(protocol) => protocol,
+            Alpn::Denied => return sys::SSL_TLSEXT_ERR_ALERT_FATAL,
+        };
         if ours.is_empty() {
             return sys::SSL_TLSEXT_ERR_NOACK;
         }
@@ -286,55 +233,150 @@ unsafe extern "C" fn accept_servername(_ssl: *mut sys::SSL, _alert: *mut c_int, 
     sys::SSL_TLSEXT_ERR_OK
 }
 
-/// Runs while the last flight is being written, which is then held back until the session is stored.
-unsafe extern "C" fn new_session(ssl: *mut sys::SSL, _session: *mut sys::SSL_SESSION) -> c_int {
-    // SAFETY: OpenSSL calls with a live connection.
-    if let Some(state) = unsafe { state(ssl) } {
-        if state.settings.server && state.ask(ASK_SESSION).is_none() {
-            state.held = true;
+/// Collects a new session: for a server's store, whose answer the last flight then waits for, or for a client.
+unsafe extern "C" fn new_session(ssl: *mut sys::SSL, session: *mut sys::SSL_SESSION) -> c_int {
+    // SAFETY: OpenSSL calls with a live connection and a session that stays its own.
+    unsafe {
+        if let Some(state) = state(ssl) {
+            if state.settings.server {
+                if state.asks(ASK_SESSION) {
+                    state.sessions.push((session::id(session).to_vec(), session::encode(session)));
+                }
+            } else if state.asks(ASK_TICKETS) {
+                state.news.push(News::Session(session::encode(session)));
+            }
         }
     }
     0
 }
 
+/// Finds what was answered to the question about the hello, and nothing else.
+unsafe extern "C" fn find_session(
+    ssl: *mut sys::SSL,
+    id: *const c_uchar,
+    length: c_int,
+    copy: *mut c_int,
+) -> *mut sys::SSL_SESSION {
+    // SAFETY: OpenSSL calls with a live connection and an identifier; it takes the reference that is given away.
+    unsafe {
+        *copy = 0;
+        let Some(state) = state(ssl) else { return null_mut() };
+        let id = std::slice::from_raw_parts(id, length.max(0) as usize);
+        match state.resumed.take_if(|session| session.id() == id) {
+            Some(session) => session.into_ptr(),
+            None => null_mut(),
+        }
+    }
+}
+
+unsafe extern "C" fn ticket_key(
+    ssl: *mut sys::SSL,
+    name: *mut c_uchar,
+    iv: *mut c_uchar,
+    cipher: *mut sys::EVP_CIPHER_CTX,
+    mac: *mut sys::EVP_MAC_CTX,
+    encrypts: c_int,
+) -> c_int {
+    // SAFETY: OpenSSL calls with a live connection, and the rest as the keys expect it.
+    unsafe {
+        let Some(state) = state(ssl) else { return -1 };
+        let keys = &state.settings.tickets;
+        if encrypts == 1 {
+            keys.seal(name, iv, cipher, mac)
+        } else {
+            keys.open(name, iv, cipher, mac, sys::SSL_version(ssl) >= sys::TLS1_3_VERSION)
+        }
+    }
+}
+
+/// A server staples the response for the certificate that it shows; a client stops to tell what was stapled.
+unsafe extern "C" fn staple(ssl: *mut sys::SSL, _: *mut c_void) -> c_int {
+    const SENT: c_int = sys::SSL_TLSEXT_ERR_OK;
+    const NOTHING: c_int = sys::SSL_TLSEXT_ERR_NOACK;
+    const ACCEPTED: c_int = 1;
+    // SAFETY: OpenSSL calls with a live connection; it takes the copy of the response.
+    unsafe {
+        let Some(state) = state(ssl) else { return NOTHING };
+        if !state.settings.server {
+            if state.asks(ASK_STAPLE) {
+                state.stapled = sys::stapled_response(ssl);
+                state.hold(ASK_STAPLE);
+            }
+            return ACCEPTED;
+        }
+        if state.staples.is_empty() {
+            return NOTHING;
+        }
+        let shown = sys::certificate_der(sys::SSL_get_certificate(ssl));
+        match state.staples.iter().find(|(certificate, _)| Some(certificate) == shown.as_ref()) {
+            Some((_, response)) if sys::staple_response(ssl, response) => SENT,
+            _ => NOTHING,
+        }
+    }
+}
+
 unsafe extern "C" fn keylog(ssl: *const sys::SSL, line: *const c_char) {
     // SAFETY: OpenSSL calls with a live connection and a NUL-terminated line.
     unsafe {
-        if let Some(state) = state(ssl) {
-            if state.asks(ASK_KEYLOG) {
-                let mut line = CStr::from_ptr(line).to_bytes().to_vec();
-                line.push(b'\n');
-                state.news.push(News::KeyLog(line));
+        let Some(state) = state(ssl) else { return };
+        let line = CStr::from_ptr(line).to_bytes();
+        if !state.secure && state.asks & LAST_FLIGHT != 0 && state.secret.is_none() {
+            state.secret = alert::secret_of(line, state.settings.server);
+        }
+        if state.asks(ASK_KEYLOG) {
+            state.news.push(News::KeyLog([line, b"\n"].concat()));
+        }
+    }
+}
+
+/// Notes alerts, which then stand in the failure of both sides, counts KeyUpdate messages, and sees renegotiations.
+unsafe extern "C" fn info(ssl: *const sys::SSL, event: c_int, value: c_int) {
+    const CLOSE_NOTIFY: c_int = 0;
+    // SAFETY: OpenSSL calls with a live connection; the name of a state is static.
+    unsafe {
+        let Some(state) = state(ssl) else { return };
+        if event & sys::SSL_CB_LOOP != 0 {
+            if matches!(CStr::from_ptr(sys::SSL_state_string(ssl)).to_bytes(), b"TRCKU" | b"TRSKU") {
+                state.key_updates += 1;
+            }
+        } else if event == sys::SSL_CB_HANDSHAKE_START {
+            // A server learns of a renegotiation by its client's hello. TLS 1.3 has other handshakes after the first.
+            if state.secure && !state.settings.server && sys::SSL_version(ssl) < sys::TLS1_3_VERSION {
+                state.renegotiate(sys::SSL_get1_peer_certificate(ssl));
+            }
+        } else if event == sys::SSL_CB_HANDSHAKE_DONE {
+            state.renegotiation.done |= std::mem::take(&mut state.renegotiation.running);
+        } else if event & sys::SSL_CB_ALERT != 0 {
+            let description = value & 0xff;
+            let alert = (description != CLOSE_NOTIFY).then_some(description as u8);
+            if event & sys::SSL_CB_READ != 0 {
+                state.alert_received = alert.or(state.alert_received);
+            } else {
+                state.alert_sent = alert.or(state.alert_sent);
+                if state.renegotiation.disabled && description == sys::SSL_AD_NO_RENEGOTIATION {
+                    state.renegotiation.refusal = Some(Refusal::Disabled);
+                }
             }
         }
     }
 }
 
-/// Notes alerts, which then stand in the failure of both sides, and counts KeyUpdate messages.
-unsafe extern "C" fn info(ssl: *const sys::SSL, event: c_int, value: c_int) {
-    const CLOSE_NOTIFY: c_int = 0;
-    if event & sys::SSL_CB_LOOP != 0 {
-        // SAFETY: OpenSSL calls with a live connection; the name of a state is static.
-        unsafe {
-            if matches!(CStr::from_ptr(sys::SSL_state_string(ssl)).to_bytes(), b"TRCKU" | b"TRSKU") {
-                if let Some(state) = state(ssl) {
-                    state.key_updates += 1;
-                }
-            }
-        }
-        return;
-    }
-    let description = value & 0xff;
-    if event & sys::SSL_CB_ALERT == 0 || description == CLOSE_NOTIFY {
-        return;
-    }
-    // SAFETY: OpenSSL calls with a live connection.
-    if let Some(state) = unsafe { state(ssl) } {
-        let alert = Some(description as u8);
-        if event & sys::SSL_CB_READ != 0 {
-            state.alert_received = alert;
-        } else {
-            state.alert_sent = alert;
+/// Prints what the connection says and hears on the error stream (SSL_trace(3)).
+///
+/// # Safety
+/// `ssl` must be live, with its state.
+pub unsafe fn trace(ssl: *mut sys::SSL) {
+    const STDERR: c_int = 2;
+    const KEEP_OPEN: c_int = 0;
+    const SET_MSG_CALLBACK_ARG: c_int = 16;
+    // SAFETY: the caller's; the state frees the BIO after the connection.
+    unsafe {
+        let Some(state) = state(ssl) else { return };
+        if state.trace.is_null() {
+            state.trace = sys::BIO_new_fd(STDERR, KEEP_OPEN);
+            sys::SSL_set_msg_callback(ssl, Some(sys::SSL_trace));
+            let bio: *mut c_void = state.trace.cast();
+            sys::SSL_ctrl(ssl, SET_MSG_CALLBACK_ARG, 0 as c_long, bio);
         }
     }
 }

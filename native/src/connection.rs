@@ -48,8 +48,9 @@ pub struct Connection {
     /// `end` was called: close_notify and FIN follow what is waiting.
     pub ending: bool,
     pub finished: bool,
-    /// When the handshake, or lingering, has taken too long.
+    /// When a handshake, or lingering, has taken too long.
     pub deadline: Option<f64>,
+    pub handshake_timeout: f64,
     /// The error of a send, told once everything readable has been read.
     pub send_error: Option<i32>,
     /// Plaintext that is not encrypted yet.
@@ -59,7 +60,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(engine: Arc<Mutex<Engine>>, fd: OwnedFd, listener: u64, deadline: Option<f64>) -> Self {
+    pub fn new(engine: Arc<Mutex<Engine>>, fd: OwnedFd, listener: u64, handshake_timeout: f64) -> Self {
         Connection {
             engine,
             fd,
@@ -76,7 +77,8 @@ impl Connection {
             want_drain: false,
             ending: false,
             finished: false,
-            deadline,
+            deadline: Some(fd::monotonic() + handshake_timeout),
+            handshake_timeout,
             send_error: None,
             waiting: Buffer::default(),
             encrypted: 0,
@@ -92,12 +94,17 @@ impl Connection {
         self.waiting.len() + self.encrypted
     }
 
+    /// Plaintext, or our close_notify, waits for its turn.
+    pub fn waits_to_write(&self) -> bool {
+        !self.waiting.is_empty() || (self.ending && !self.finished)
+    }
+
     /// Takes all of `data`; what can leave now does, the last batch only when the connection is not `corked`.
     pub fn write(&mut self, engine: &mut Engine, data: &[u8], cork: bool) {
         if matches!(self.stage, Stage::Failed | Stage::Lingering) || self.send_error.is_some() {
             return;
         }
-        if self.stage == Stage::Handshake || !self.waiting.is_empty() {
+        if !self.may_write(engine) || !self.waiting.is_empty() {
             self.waiting.extend(data);
             return;
         }
@@ -143,7 +150,7 @@ impl Connection {
             if !engine.outgoing().is_empty() || self.send_error.is_some() {
                 return;
             }
-            if !self.waiting.is_empty() && self.may_write() {
+            if !self.waiting.is_empty() && self.may_write(engine) {
                 if share == 0 {
                     self.kicked = true;
                     return;
@@ -155,7 +162,7 @@ impl Connection {
                 self.waiting = waiting;
                 continue;
             }
-            if !self.ending || self.finished || !self.may_write() {
+            if !self.ending || self.finished || !self.may_write(engine) {
                 return;
             }
             engine.shutdown();
@@ -172,8 +179,8 @@ impl Connection {
         self.readable && engine.state().outgoing.len() < SHARE
     }
 
-    fn may_write(&self) -> bool {
-        matches!(self.stage, Stage::Open | Stage::Ended)
+    fn may_write(&self, engine: &Engine) -> bool {
+        matches!(self.stage, Stage::Open | Stage::Ended) && !engine.is_busy()
     }
 
     fn send(&mut self, engine: &mut Engine) {

@@ -1,9 +1,12 @@
 //! SSL_CTX: what connections share.
 
 use std::ffi::{c_int, c_long, CString};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use foreign_types::ForeignType;
+use foreign_types::{ForeignType, ForeignTypeRef};
+use openssl::pkey::{PKey, Private};
+use openssl::stack::Stack;
+use openssl::x509::{X509Ref, X509VerifyResult, X509};
 use pyo3::prelude::*;
 
 use crate::callbacks;
@@ -12,18 +15,89 @@ use crate::sys;
 use crate::trust::{Certificate, PrivateKey, TrustStore};
 
 /// An SSL_CTX with its reference; OpenSSL locks inside where contexts are shared.
-pub struct SharedContext(pub *mut sys::SSL_CTX, Mutex<Vec<u8>>);
+pub struct SharedContext(pub *mut sys::SSL_CTX, Mutex<Own>);
+
+/// What a context knows besides, written while it is built up.
+#[derive(Default)]
+struct Own {
+    session_id_context: Vec<u8>,
+    /// Tells apart what different contexts trust.
+    trust: Vec<u8>,
+    /// Leaf first, each with its key where that is known.
+    chains: Vec<(Vec<X509>, Option<PKey<Private>>)>,
+}
 
 impl SharedContext {
-    /// What sessions are bound to, for servers of one policy (SSL_CTX_set_session_id_context(3)).
+    fn own(&self) -> MutexGuard<'_, Own> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What sessions are bound to, for servers of one policy and one of their names (SSL_CTX_set_session_id_context(3)).
     ///
-    /// OpenSSL resumes without a look at the verify mode. So a session made without a client's certificate, or with a
-    /// bad one, must not be taken where one is required, though both servers share the context and its ticket keys.
-    pub fn session_id_context(&self, request_cert: bool, reject_unauthorized: bool) -> Vec<u8> {
-        let mut value = self.1.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        value.resize(sys::SSL_MAX_SID_CTX_LENGTH, 0);
-        value[0] ^= u8::from(request_cert) | u8::from(request_cert && reject_unauthorized) << 1;
-        value
+    /// OpenSSL resumes without a look at the verify mode, or at the name. So a session made without a client's
+    /// certificate, with a bad one, or with one that counts for another name, must not be taken where another policy
+    /// holds, though both share the context and its ticket keys.
+    pub fn session_id_context(&self, request_cert: bool, reject_unauthorized: bool, name: &[u8]) -> [u8; 32] {
+        let policy = u8::from(request_cert) | u8::from(request_cert && reject_unauthorized) << 1;
+        let mut hash = openssl::sha::Sha256::new();
+        let own = self.own();
+        hash.update(&[policy, own.session_id_context.len() as u8]);
+        hash.update(&own.session_id_context);
+        if request_cert {
+            hash.update(&own.trust);
+        }
+        hash.update(name);
+        hash.finish()
+    }
+}
+
+pub type KeyPair = (X509, PKey<Private>, Option<Stack<X509>>);
+
+/// The encoding of a certificate and of its issuer.
+pub type Identity = (Vec<u8>, Option<Vec<u8>>);
+
+impl SharedContext {
+    /// Each certificate of ours with its issuer, found in its chain or among the trusted ones.
+    pub fn identities(&self) -> Vec<Identity> {
+        let own = self.own();
+        let chains = own.chains.iter().filter_map(|(chain, _)| chain.split_first());
+        let found = chains.filter_map(|(leaf, issuers)| {
+            let issuer = issuers.iter().find(|issuer| issuer.issued(leaf) == X509VerifyResult::OK).cloned();
+            let issuer = issuer.or_else(|| self.trusted_issuer(leaf));
+            Some((leaf.to_der().ok()?, issuer.and_then(|issuer| issuer.to_der().ok())))
+        });
+        let found = found.collect();
+        error::clear_queue();
+        found
+    }
+
+    /// Each certificate whose key is known, with its key and the rest of its chain.
+    pub fn key_pairs(&self) -> Vec<KeyPair> {
+        let pairs = self.own();
+        let pairs = pairs.chains.iter().filter_map(|(chain, key)| {
+            let (leaf, issuers) = chain.split_first()?;
+            let mut stack = Stack::new().ok()?;
+            for issuer in issuers {
+                stack.push(issuer.clone()).ok()?;
+            }
+            Some((leaf.clone(), key.clone()?, (!issuers.is_empty()).then_some(stack)))
+        });
+        pairs.collect()
+    }
+
+    /// The issuer of a certificate among those that are trusted.
+    fn trusted_issuer(&self, certificate: &X509Ref) -> Option<X509> {
+        let mut issuer = std::ptr::null_mut();
+        // SAFETY: the store belongs to the context; the search is ours and freed, the issuer found is ours.
+        unsafe {
+            let store = sys::SSL_CTX_get_cert_store(self.0);
+            let search = sys::X509_STORE_CTX_new();
+            let ready = !search.is_null()
+                && sys::X509_STORE_CTX_init(search, store, std::ptr::null_mut(), std::ptr::null_mut()) == 1;
+            let found = ready && sys::X509_STORE_CTX_get1_issuer(&mut issuer, search, certificate.as_ptr()) == 1;
+            sys::X509_STORE_CTX_free(search);
+            (found && !issuer.is_null()).then(|| X509::from_ptr(issuer))
+        }
     }
 }
 
@@ -84,7 +158,8 @@ impl Context {
                 sys::SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | sys::SSL_MODE_NO_AUTO_CHAIN | sys::SSL_MODE_RELEASE_BUFFERS;
             sys::SSL_CTX_ctrl(ctx, sys::SSL_CTRL_MODE, modes, std::ptr::null_mut());
             let options = u64::from(sys::SSL_OP_NO_COMPRESSION as u32)
-                | u64::from(sys::SSL_OP_NO_RENEGOTIATION as u32)
+                | u64::from(sys::SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION as u32)
+                | sys::SSL_OP_ALLOW_CLIENT_RENEGOTIATION
                 | sys::SSL_OP_NO_TX_CERTIFICATE_COMPRESSION
                 | sys::SSL_OP_NO_RX_CERTIFICATE_COMPRESSION;
             sys::SSL_CTX_set_options(ctx, options);
@@ -138,11 +213,12 @@ impl Context {
         check(c_int::from(unsafe { sys::set_sigalgs(self.ctx(), sigalgs.as_ptr()) }))
     }
 
-    #[pyo3(signature = (value, /))]
-    fn set_session_id_context(&self, value: &[u8]) -> PyResult<()> {
-        *self.0 .1.lock().unwrap_or_else(PoisonError::into_inner) = value.to_vec();
-        // SAFETY: the context is live, `value` is readable for its length, which OpenSSL checks.
-        check(unsafe { sys::SSL_CTX_set_session_id_context(self.ctx(), value.as_ptr(), value.len() as u32) })
+    /// `trust` is a digest of what decides whether a client's certificate is good.
+    #[pyo3(signature = (value, trust, /))]
+    fn set_session_id_context(&self, value: &[u8], trust: &[u8]) {
+        let mut own = self.0.own();
+        own.session_id_context = value.to_vec();
+        own.trust = trust.to_vec();
     }
 
     #[pyo3(signature = (seconds, /))]
@@ -169,15 +245,17 @@ impl Context {
     fn add_client_ca(&self, certificate: &Bound<'_, Certificate>) -> PyResult<()> {
         // SAFETY: both are live; the context copies the name.
         unsafe {
-            sys::SSL_CTX_ctrl(self.ctx(), SSL_CTRL_CLEAR_MODE, sys::SSL_MODE_NO_AUTO_CHAIN, std::ptr::null_mut());
+            sys::SSL_CTX_ctrl(self.ctx(), sys::SSL_CTRL_CLEAR_MODE, sys::SSL_MODE_NO_AUTO_CHAIN, std::ptr::null_mut());
             check(sys::SSL_CTX_add_client_CA(self.ctx(), certificate.get().0.as_ptr()))
         }
     }
 
     #[pyo3(signature = (chain, key, /))]
     fn add_identity(&self, chain: Vec<Bound<'_, Certificate>>, key: Option<&Bound<'_, PrivateKey>>) -> PyResult<()> {
+        let known = chain.iter().map(|certificate| certificate.get().0.clone()).collect();
+        self.0.own().chains.push((known, key.map(|key| key.get().0.clone())));
         let Some((leaf, issuers)) = chain.split_first() else { return Ok(()) };
-        let mut stack = openssl::stack::Stack::new().map_err(Failure::from)?;
+        let mut stack = Stack::new().map_err(Failure::from)?;
         for issuer in issuers {
             stack.push(issuer.get().0.clone()).map_err(Failure::from)?;
         }
@@ -237,5 +315,4 @@ fn suite_names(ctx: *mut sys::SSL_CTX) -> Vec<String> {
 }
 
 const SSL_SESS_CACHE_NO_AUTO_CLEAR: c_long = 0x80;
-const SSL_CTRL_CLEAR_MODE: c_int = 78;
 const SSL_CTRL_CHAIN: c_int = 88;

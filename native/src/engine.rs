@@ -6,10 +6,12 @@
 use std::ffi::{c_int, CString};
 use std::sync::Arc;
 
+use crate::alert;
 use crate::bio;
-use crate::callbacks::{self, Answer, News, State, MOST_KEY_UPDATES};
+use crate::callbacks::{self, MOST_KEY_UPDATES};
 use crate::error::{clear_queue, Failure, Kind};
 use crate::settings::Settings;
+use crate::state::{News, Refusal, State, ASK_CLIENT, ASK_SESSION, ASK_STAPLE, ASK_TRACE, ASK_VERIFY};
 use crate::sys;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +29,17 @@ pub struct Engine {
     state: *mut State,
     /// The peer's stream of ciphertext has ended.
     eof: bool,
-    secure: bool,
     close_notify_sent: bool,
     close_notify_received: bool,
     failure: Option<Box<Failure>>,
+    /// The first handshake is done, and all questions about it have their answers.
+    settled: bool,
+    /// A renegotiation is done, but not all questions about it have their answers.
+    unsettled: bool,
+    /// What was decrypted behind it.
+    early: Vec<u8>,
+    /// The application protocol, which no renegotiation changes.
+    pub protocol: Option<Vec<u8>>,
     pub settings: Arc<Settings>,
 }
 
@@ -60,10 +69,13 @@ impl Engine {
                 ssl,
                 state,
                 eof: false,
-                secure: false,
                 close_notify_sent: false,
                 close_notify_received: false,
                 failure: None,
+                settled: false,
+                unsettled: false,
+                early: Vec::new(),
+                protocol: None,
                 settings,
             };
             let settings = &engine.settings;
@@ -72,16 +84,19 @@ impl Engine {
                 return Err(Failure::from_queue());
             }
             sys::SSL_set_bio(ssl, bio, bio);
-            sys::SSL_set_verify(ssl, verify_mode(settings), None);
+            if settings.asks & ASK_TRACE != 0 {
+                callbacks::trace(ssl);
+            }
             if settings.server {
-                let id = settings.context.session_id_context(settings.request_cert, settings.reject_unauthorized);
-                if sys::SSL_set_session_id_context(ssl, id.as_ptr(), id.len() as u32) != 1 {
-                    return Err(Failure::from_queue());
-                }
+                engine.apply_policy()?;
                 sys::SSL_set_accept_state(ssl);
                 return Ok(engine);
             }
+            sys::SSL_set_verify(ssl, sys::SSL_VERIFY_PEER, None);
             sys::SSL_set_connect_state(ssl);
+            if settings.asks & ASK_STAPLE != 0 {
+                sys::request_status(ssl);
+            }
             if let Some(name) = name {
                 if sys::SSL_set_tlsext_host_name(ssl, name.as_ptr().cast_mut()) != 1 {
                     return Err(Failure::from_queue());
@@ -112,7 +127,13 @@ impl Engine {
     }
 
     pub fn is_secure(&self) -> bool {
-        self.secure
+        self.state().secure
+    }
+
+    /// A renegotiation is under way: application data cannot leave before it is done.
+    pub fn is_renegotiating(&self) -> bool {
+        // SAFETY: the connection is live.
+        self.is_secure() && unsafe { sys::SSL_in_init(self.ssl) == 1 }
     }
 
     pub fn eof(&self) -> bool {
@@ -121,6 +142,11 @@ impl Engine {
 
     pub fn feed_eof(&mut self) {
         self.eof = true;
+        let state = self.state();
+        if state.question != 0 && !state.secure {
+            // Nobody is left to hear the answer.
+            self.fail(Failure::of_kind(Kind::Eof));
+        }
     }
 
     pub fn failure(&self) -> Option<&Failure> {
@@ -129,7 +155,13 @@ impl Engine {
 
     /// The stream ended without close_notify.
     pub fn truncated(&self) -> bool {
-        self.secure && self.eof && !self.close_notify_received && self.failure.is_none()
+        self.is_secure() && self.eof && !self.close_notify_received && self.failure.is_none()
+    }
+
+    /// Application data has to wait: for a renegotiation, or for the answer to a question about it.
+    pub fn is_busy(&self) -> bool {
+        let state = self.state();
+        state.question != 0 || state.held || self.unsettled || self.is_renegotiating()
     }
 
     /// Ciphertext that may leave now.
@@ -154,8 +186,10 @@ impl Engine {
         std::mem::take(&mut self.state_mut().news)
     }
 
-    pub fn answer(&mut self, answer: Answer) {
-        self.state_mut().answer(answer);
+    pub fn answer(&mut self, accept: bool) {
+        if let Some(alert) = self.state_mut().answer(accept) {
+            self.turn_away(alert);
+        }
     }
 
     /// Ends the connection for a reason from outside, unless it has failed already.
@@ -174,8 +208,8 @@ impl Engine {
         if self.state().question != 0 {
             return Status::Asking;
         }
-        if self.state().refused() && self.secure {
-            return self.fail(Failure::of_kind(Kind::Refused));
+        if !self.state().secure {
+            self.state_mut().held = false;
         }
         // SAFETY: the connection is live and nobody holds a reference to its state.
         let result = unsafe {
@@ -185,21 +219,91 @@ impl Engine {
         if result != 1 {
             return self.interpret(result);
         }
-        self.secure = true;
-        if self.state().question != 0 {
-            return Status::Asking;
-        }
-        if !self.settings.server && self.settings.reject_unauthorized && !self.has_peer_certificate() {
+        self.state_mut().secure = true;
+        self.after_handshake()
+    }
+
+    /// A handshake is done: what still has to be asked before anybody may rely on it.
+    fn after_handshake(&mut self) -> Status {
+        let certificate = self.has_peer_certificate();
+        let keyed = self.note_key(certificate);
+        let accepted = self.verify_result() == i64::from(sys::X509_V_OK);
+        let server = self.settings.server;
+        let state = self.state_mut();
+        if !server && !certificate && (state.reject_unauthorized && !keyed || !state.former_peer.is_null()) {
             // With an anonymous suite nobody was verified, and no hook was called.
             return self.fail(Failure {
                 verify_result: sys::X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT,
                 ..Failure::of_kind(Kind::Verify)
             });
         }
+        let asks = |question| state.asks(question) && !state.has_answer(question);
+        if server && certificate && accepted && asks(ASK_CLIENT) {
+            state.hold(ASK_CLIENT);
+        } else if !server && asks(ASK_VERIFY) && accepted {
+            // A session was resumed, or a key used: the hook that verifies certificates was not called.
+            state.hold(ASK_VERIFY);
+        } else if !state.sessions.is_empty() {
+            state.hold(ASK_SESSION);
+        }
+        if state.question != 0 {
+            return Status::Asking;
+        }
+        state.held = false;
+        state.forget_secret();
+        if !self.settled {
+            self.settled = true;
+            self.protocol = self.selected_protocol();
+        }
         Status::Done
     }
 
-    fn has_peer_certificate(&self) -> bool {
+    /// Ends a handshake that OpenSSL takes for done, with an alert where the peer can still read one.
+    fn turn_away(&mut self, description: u8) -> Status {
+        let (server, secure) = (self.settings.server, self.state().secure);
+        // Up to TLS 1.2, a resuming server and a client that does not resume have sent their ChangeCipherSpec before.
+        let readable = self.is_tls13() || !secure || self.resumed() != server;
+        let record = if self.settled || !readable {
+            None
+        } else if self.is_tls13() {
+            let suite = self.cipher().map(|(_, name, _)| name);
+            let state = self.state();
+            state.secret.as_ref().zip(suite).and_then(|(secret, suite)| alert::sealed(&suite, secret, description))
+        } else {
+            // SAFETY: the connection is live.
+            Some(alert::plain(unsafe { sys::SSL_version(self.ssl) }, description))
+        };
+        clear_queue();
+        if let Some(record) = record {
+            let state = self.state_mut();
+            state.outgoing.extend(&record);
+            state.alert_sent = Some(description);
+        }
+        self.fail(Failure::of_kind(Kind::Refused))
+    }
+
+    /// Notes whether a pre-shared key, or the session made with one, tells who the peer is; answers that.
+    fn note_key(&mut self, certificate: bool) -> bool {
+        let (ssl, server) = (self.ssl, self.settings.server);
+        let state = self.state_mut();
+        // Sessions are bound to the policy.
+        let required = if server { state.request_cert && state.reject_unauthorized } else { state.session_authorized };
+        match &mut state.psk {
+            Some(psk) if !state.renegotiation.running => {
+                // SAFETY: the connection is live.
+                unsafe { psk.note(ssl, server, certificate, required) };
+                psk.authenticates
+            }
+            _ => false,
+        }
+    }
+
+    pub fn is_tls13(&self) -> bool {
+        // SAFETY: the connection is live.
+        unsafe { sys::SSL_version(self.ssl) >= sys::TLS1_3_VERSION }
+    }
+
+    pub fn has_peer_certificate(&self) -> bool {
         // SAFETY: the connection is live; the certificate stays its own.
         unsafe { !sys::SSL_get0_peer_certificate(self.ssl).is_null() }
     }
@@ -209,12 +313,35 @@ impl Engine {
         if self.failure.is_some() {
             return (Status::Failed, 0);
         }
+        if self.state().question != 0 {
+            return (Status::Asking, 0);
+        }
+        if self.unsettled {
+            let status = self.settle();
+            if status != Status::Done {
+                return (status, 0);
+            }
+        }
+        if !self.early.is_empty() {
+            let count = self.early.len().min(out.len());
+            out[..count].copy_from_slice(&self.early[..count]);
+            self.early.drain(..count);
+            return (Status::Done, count);
+        }
         let mut count = 0;
         // SAFETY: `out` is writable for its length; as in `handshake`.
         let result = unsafe {
             sys::ERR_clear_error();
             sys::SSL_read_ex(self.ssl, out.as_mut_ptr().cast(), out.len(), &mut count)
         };
+        if self.state().renegotiation.refusal.is_none() && std::mem::take(&mut self.state_mut().renegotiation.done) {
+            // Nothing behind the renegotiation is delivered before that.
+            let status = self.settle();
+            if status != Status::Done {
+                self.early.extend_from_slice(&out[..count]);
+                return (status, 0);
+            }
+        }
         if result == 1 {
             self.state_mut().key_updates = 0;
             return (Status::Done, count);
@@ -222,10 +349,23 @@ impl Engine {
         (self.interpret(result), 0)
     }
 
-    /// Encrypts all of `data`.
+    /// A renegotiation is done, or an answer to a question about it has come.
+    fn settle(&mut self) -> Status {
+        let status = self.after_handshake();
+        self.unsettled = status == Status::Asking;
+        if status == Status::Done {
+            self.state_mut().news.push(News::Secure);
+        }
+        status
+    }
+
+    /// Encrypts all of `data`, or, with `WantInput`, none of it: a renegotiation has to be finished before.
     pub fn write(&mut self, data: &[u8]) -> Status {
         if self.failure.is_some() {
             return Status::Failed;
+        }
+        if self.is_busy() {
+            return Status::WantInput;
         }
         let mut rest = data;
         while !rest.is_empty() {
@@ -248,7 +388,7 @@ impl Engine {
         if self.failure.is_some() {
             return Status::Failed;
         }
-        if self.secure && !self.close_notify_sent {
+        if self.is_secure() && !self.is_busy() && !self.close_notify_sent {
             self.close_notify_sent = true;
             // SAFETY: as in `handshake`; the answer only tells whether the peer's close_notify is there already.
             unsafe {
@@ -264,21 +404,25 @@ impl Engine {
     fn interpret(&mut self, result: c_int) -> Status {
         // SAFETY: the connection is live and `result` is that of its last call.
         match unsafe { sys::SSL_get_error(self.ssl, result) } {
-            sys::SSL_ERROR_WANT_READ if self.state().key_updates > MOST_KEY_UPDATES => self.fail(Failure {
-                library: Some("SSL routines".into()),
-                reason: Some("too many key updates".into()),
-                code: Some("ERR_SSL_TOO_MANY_KEY_UPDATES".into()),
-                ..Failure::default()
-            }),
-            sys::SSL_ERROR_WANT_READ => match (self.eof, self.secure) {
+            _ if self.state().renegotiation.refusal.is_some() => self.fail_renegotiation(),
+            sys::SSL_ERROR_WANT_READ if self.state().question != 0 => Status::Asking,
+            sys::SSL_ERROR_WANT_READ if self.state().refused => {
+                // A client's function for a key has failed, where OpenSSL goes on without one.
+                self.state_mut().outgoing = Default::default();
+                self.fail(Failure::of_kind(Kind::Refused))
+            }
+            sys::SSL_ERROR_WANT_READ => match (self.eof, self.is_secure()) {
                 (false, _) => Status::WantInput,
+                (true, true) if self.is_renegotiating() => self.fail(Failure::of_kind(Kind::Eof)),
                 (true, true) => Status::Ended,
                 (true, false) => self.fail(Failure::of_kind(Kind::Eof)),
             },
             sys::SSL_ERROR_WANT_CLIENT_HELLO_CB
             | sys::SSL_ERROR_WANT_X509_LOOKUP
             | sys::SSL_ERROR_WANT_RETRY_VERIFY => Status::Asking,
-            sys::SSL_ERROR_ZERO_RETURN if self.secure => {
+            // A peer that has ended cannot go on with the handshake, and without it nothing more can be sent.
+            sys::SSL_ERROR_ZERO_RETURN if self.is_renegotiating() => self.fail(Failure::of_kind(Kind::Eof)),
+            sys::SSL_ERROR_ZERO_RETURN if self.is_secure() => {
                 self.close_notify_received = true;
                 Status::Ended
             }
@@ -290,26 +434,40 @@ impl Engine {
         }
     }
 
+    fn fail_renegotiation(&mut self) -> Status {
+        let (code, reason) = match self.state().renegotiation.refusal {
+            Some(Refusal::TooMany) => ("ERR_TLS_SESSION_ATTACK", "TLS session renegotiation attack detected"),
+            _ => ("ERR_TLS_RENEGOTIATION_DISABLED", "TLS session renegotiation disabled for this socket"),
+        };
+        clear_queue();
+        self.fail(Failure { code: Some(code.into()), reason: Some(reason.into()), ..Failure::default() })
+    }
+
     /// Tells a certificate that was not accepted, and an answer that said no, from OpenSSL's own errors.
-    fn classify(&self, failure: Failure) -> Failure {
+    fn classify(&mut self, failure: Failure) -> Failure {
+        if failure.code.as_deref() == Some("ERR_SSL_PACKET_LENGTH_TOO_LONG") {
+            if let Some(reason) = sys::no_tls(self.state().first()) {
+                // There is nobody who would understand an alert.
+                let state = self.state_mut();
+                state.outgoing = Default::default();
+                state.alert_sent = None;
+                return failure.with_reason(reason);
+            }
+        }
         let state = self.state();
-        if state.refused() {
+        if state.refused {
             return Failure { kind: Kind::Refused, ..failure };
+        }
+        if state.key_updates > MOST_KEY_UPDATES {
+            return Failure { stack: Vec::new(), ..failure.with_reason("too many key updates") };
         }
         if failure.code.as_deref() == Some("ERR_SSL_CERTIFICATE_VERIFY_FAILED") {
             return Failure { kind: Kind::Verify, verify_result: state.verify_error, ..failure };
         }
+        if state.psk.as_ref().is_some_and(|psk| psk.unknown) {
+            // The peer was not to learn it; whoever runs the server may.
+            return failure.with_reason("psk identity not found");
+        }
         failure
-    }
-}
-
-fn verify_mode(settings: &Settings) -> c_int {
-    if !settings.server {
-        return sys::SSL_VERIFY_PEER;
-    }
-    match (settings.request_cert, settings.reject_unauthorized) {
-        (false, _) => sys::SSL_VERIFY_NONE,
-        (true, false) => sys::SSL_VERIFY_PEER,
-        (true, true) => sys::SSL_VERIFY_PEER | sys::SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
     }
 }

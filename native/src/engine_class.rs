@@ -6,10 +6,13 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView, PyTuple};
 
-use crate::callbacks::{Answer, News};
+use crate::context::Context;
 use crate::engine::{Engine, Status};
 use crate::error::Failure;
+use crate::psk::Psk;
+use crate::session::Session;
 use crate::settings::PySettings;
+use crate::state::News;
 
 /// How much plaintext one `read` may return.
 const LARGEST_READ: usize = 1 << 20;
@@ -116,7 +119,16 @@ impl EngineClass {
 
     fn news<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         let news = self.lock()?.take_news();
-        news.into_iter().map(|News::KeyLog(line)| ("keylog", PyBytes::new(py, &line)).into_pyobject(py)).collect()
+        news.into_iter()
+            .map(|each| {
+                let (event, payload) = match &each {
+                    News::KeyLog(line) => ("keylog", &line[..]),
+                    News::Session(session) => ("session", &session[..]),
+                    News::Secure => ("secure", &[][..]),
+                };
+                (event, PyBytes::new(py, payload)).into_pyobject(py)
+            })
+            .collect()
     }
 
     #[getter]
@@ -126,8 +138,97 @@ impl EngineClass {
 
     #[pyo3(signature = (accept, /))]
     fn answer(&self, accept: bool) -> PyResult<()> {
-        self.lock()?.answer(if accept { Answer::Accepted } else { Answer::Refused });
+        self.lock()?.answer(accept);
         Ok(())
+    }
+
+    fn hello<'py>(&self, py: Python<'py>) -> PyResult<Option<Hello<'py>>> {
+        let engine = self.lock()?;
+        Ok(engine.state().hello.as_ref().map(|hello| {
+            (PyBytes::new(py, &hello.protocols), hello.session_id.as_ref().map(|id| PyBytes::new(py, id)))
+        }))
+    }
+
+    #[pyo3(signature = (context, request_cert, reject_unauthorized, name, /))]
+    fn use_context(
+        &self,
+        context: &Bound<'_, Context>,
+        request_cert: bool,
+        reject_unauthorized: bool,
+        name: Vec<u8>,
+    ) -> PyResult<()> {
+        Ok(self.lock()?.use_context(context.get().share(), request_cert, reject_unauthorized, name)?)
+    }
+
+    #[pyo3(signature = (context, /))]
+    fn use_identity(&self, context: &Bound<'_, Context>) -> PyResult<()> {
+        Ok(self.lock()?.use_identity(&context.get().share())?)
+    }
+
+    #[pyo3(signature = (protocol, /))]
+    fn choose_protocol(&self, protocol: Option<&[u8]>) -> PyResult<()> {
+        self.lock()?.choose_protocol(protocol);
+        Ok(())
+    }
+
+    #[pyo3(signature = (session, authorized = false, /))]
+    fn set_session(&self, session: &[u8], authorized: bool) -> PyResult<bool> {
+        Ok(self.lock()?.set_session(session, authorized))
+    }
+
+    #[pyo3(signature = (certificate, response, /))]
+    fn staple(&self, certificate: Vec<u8>, response: Vec<u8>) -> PyResult<()> {
+        self.lock()?.state_mut().staples.push((certificate, response));
+        Ok(())
+    }
+
+    fn identities<'py>(&self, py: Python<'py>) -> PyResult<Vec<Identity<'py>>> {
+        let identities = self.lock()?.identities();
+        Ok(identities.into_iter().map(|(leaf, issuer)| (PyBytes::new(py, &leaf), bytes(py, issuer))).collect())
+    }
+
+    fn stapled<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        Ok(bytes(py, self.lock()?.state().stapled.clone()))
+    }
+
+    fn sessions<'py>(&self, py: Python<'py>) -> PyResult<Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)>> {
+        let engine = self.lock()?;
+        let sessions = engine.state().sessions.iter();
+        Ok(sessions.map(|(id, session)| (PyBytes::new(py, id), PyBytes::new(py, session))).collect())
+    }
+
+    fn session<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        Ok(bytes(py, self.lock()?.session().map(|session| session.encoded())))
+    }
+
+    #[pyo3(signature = (ask, hint, /))]
+    fn set_psk(&self, ask: Py<PyAny>, hint: Option<&str>) -> PyResult<()> {
+        Ok(self.lock()?.set_psk(Psk::new(ask), hint)?)
+    }
+
+    #[pyo3(signature = (request_cert, reject_unauthorized, /))]
+    fn renegotiate(&self, request_cert: bool, reject_unauthorized: bool) -> PyResult<()> {
+        Ok(self.lock()?.renegotiate(request_cert, reject_unauthorized)?)
+    }
+
+    fn disable_renegotiation(&self) -> PyResult<()> {
+        self.lock()?.disable_renegotiation();
+        Ok(())
+    }
+
+    #[getter]
+    fn busy(&self) -> PyResult<bool> {
+        Ok(self.lock()?.is_busy())
+    }
+
+    #[pyo3(signature = (asks, /))]
+    fn watch(&self, asks: u32) -> PyResult<()> {
+        self.lock()?.watch(asks);
+        Ok(())
+    }
+
+    fn authenticated_by_key(&self) -> PyResult<bool> {
+        Ok(self.lock()?.authenticated_by_key())
     }
 
     #[getter]
@@ -219,6 +320,19 @@ impl EngineClass {
         }
         Ok(PyBytes::new(py, &self.lock()?.export_keying_material(length, label, context)?))
     }
+}
+
+/// The protocols offered, and the session named.
+type Hello<'py> = (Bound<'py, PyBytes>, Option<Bound<'py, PyBytes>>);
+
+/// A certificate and its issuer.
+type Identity<'py> = (Bound<'py, PyBytes>, Option<Bound<'py, PyBytes>>);
+
+/// The ticket in the encoding of a session, if there is one.
+#[pyfunction]
+#[pyo3(signature = (session, /))]
+pub fn session_ticket<'py>(py: Python<'py>, session: &[u8]) -> Option<Bound<'py, PyBytes>> {
+    bytes(py, Session::decode(session)?.ticket())
 }
 
 fn bytes(py: Python<'_>, value: Option<Vec<u8>>) -> Option<Bound<'_, PyBytes>> {

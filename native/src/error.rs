@@ -67,6 +67,16 @@ impl Failure {
         Failure::new(&stack, own.unwrap_or(0))
     }
 
+    /// The same failure with other words of the TLS library, and the code that goes with them.
+    pub fn with_reason(self, reason: &str) -> Self {
+        Failure {
+            library: Some("SSL routines".into()),
+            code: Some(code(sys::ERR_LIB_SSL, reason)),
+            reason: Some(reason.to_owned()),
+            ..self
+        }
+    }
+
     fn new(stack: &ErrorStack, cause: usize) -> Self {
         let Some(first) = stack.errors().get(cause) else {
             return Failure { reason: Some("unknown error".into()), ..Failure::default() };

@@ -5,8 +5,10 @@ use std::ffi::{c_char, CStr};
 use foreign_types::ForeignType;
 use openssl::x509::X509;
 
+use crate::context::Identity;
 use crate::engine::Engine;
 use crate::error::{clear_queue, Failure};
+use crate::session::Session;
 use crate::sys;
 use crate::trust;
 
@@ -48,6 +50,10 @@ impl Engine {
     }
 
     pub fn alpn(&self) -> Option<Vec<u8>> {
+        self.protocol.clone().or_else(|| self.selected_protocol())
+    }
+
+    pub fn selected_protocol(&self) -> Option<Vec<u8>> {
         let mut data = std::ptr::null();
         let mut length = 0;
         // SAFETY: see above; the answer points into the connection and is copied.
@@ -58,13 +64,39 @@ impl Engine {
     }
 
     pub fn servername(&self) -> Option<String> {
+        if self.settings.server {
+            // What the client said, whether or not it was taken up.
+            return self.state().servername.as_deref().map(str::to_owned);
+        }
         // SAFETY: see above.
         unsafe { owned(sys::SSL_get_servername(self.ssl(), sys::TLSEXT_NAMETYPE_host_name)) }
     }
 
+    /// OpenSSL counts an external key of TLS 1.3 as a session; nothing was resumed then.
     pub fn session_reused(&self) -> bool {
+        self.resumed() && !self.state().psk.as_ref().is_some_and(|psk| psk.external)
+    }
+
+    pub fn resumed(&self) -> bool {
         // SAFETY: see above.
         unsafe { sys::SSL_session_reused(self.ssl()) == 1 }
+    }
+
+    /// A pre-shared key has proved who the peer is.
+    pub fn authenticated_by_key(&self) -> bool {
+        self.is_secure() && self.state().psk.as_ref().is_some_and(|psk| psk.authenticates)
+    }
+
+    /// Each certificate that we may show, with its issuer.
+    pub fn identities(&self) -> Vec<Identity> {
+        let state = self.state();
+        state.identity.as_ref().unwrap_or(&state.context).identities()
+    }
+
+    /// The session in use, if a later connection can resume it.
+    pub fn session(&self) -> Option<Session> {
+        // SAFETY: see above.
+        unsafe { Session::current(self.ssl()) }.filter(Session::is_resumable)
     }
 
     pub fn verify_result(&self) -> i64 {

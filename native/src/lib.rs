@@ -1,5 +1,6 @@
 //! The engine of aiotls. Its contract, with a word on every name, is `src/aiotls/_native.pyi`.
 
+mod alert; // of a side that refuses its peer when OpenSSL would send none
 mod bio; // OpenSSL's view of the two ciphertext buffers
 mod buffer; // a byte queue that holds no memory while it is empty
 mod callbacks; // what OpenSSL's hooks write down, and where they suspend
@@ -10,12 +11,18 @@ mod engine_class; // ... as Python sees it
 mod error; // failures as data; the one door to Python's exceptions
 mod facts; // what a connection negotiated
 mod fd; // system calls on descriptors
+mod hello; // what a ClientHello says
 mod listener; // a listening descriptor
+mod psk; // pre-shared keys: the only hooks that call Python
 mod reactor; // many connections over one descriptor set
 mod reactor_class; // ... as Python sees it
+mod session; // sessions and their encoding
 mod settings; // what connections of one kind start with
 mod slots; // the table of a reactor's connections and listeners
+mod state; // the part of a connection that hooks see
+mod steering; // what the application decides about a connection
 mod sys; // what the openssl crates do not bind; version differences
+mod tickets; // the keys of session tickets
 mod trust; // certificates, keys, stores
 
 use pyo3::prelude::*;
@@ -31,11 +38,15 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ("ASKING", engine::Status::Asking as u32),
         ("ENDED", engine::Status::Ended as u32),
         ("FAILED", engine::Status::Failed as u32),
-        ("ASK_HELLO", callbacks::ASK_HELLO),
-        ("ASK_CERTIFICATE", callbacks::ASK_CERTIFICATE),
-        ("ASK_VERIFY", callbacks::ASK_VERIFY),
-        ("ASK_SESSION", callbacks::ASK_SESSION),
-        ("ASK_KEYLOG", callbacks::ASK_KEYLOG),
+        ("ASK_HELLO", state::ASK_HELLO),
+        ("ASK_CERTIFICATE", state::ASK_CERTIFICATE),
+        ("ASK_VERIFY", state::ASK_VERIFY),
+        ("ASK_SESSION", state::ASK_SESSION),
+        ("ASK_CLIENT", state::ASK_CLIENT),
+        ("ASK_STAPLE", state::ASK_STAPLE),
+        ("ASK_KEYLOG", state::ASK_KEYLOG),
+        ("ASK_TICKETS", state::ASK_TICKETS),
+        ("ASK_TRACE", state::ASK_TRACE),
     ] {
         module.add(name, value)?;
     }
@@ -46,8 +57,10 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<trust::Certificate>()?;
     module.add_class::<trust::TrustStore>()?;
     module.add_class::<context::Context>()?;
+    module.add_class::<tickets::TicketKeys>()?;
     module.add_class::<settings::PySettings>()?;
     module.add_class::<engine_class::EngineClass>()?;
     module.add_class::<reactor_class::ReactorClass>()?;
-    module.add_function(wrap_pyfunction!(context::cipher_suites, module)?)
+    module.add_function(wrap_pyfunction!(context::cipher_suites, module)?)?;
+    module.add_function(wrap_pyfunction!(engine_class::session_ticket, module)?)
 }

@@ -1,6 +1,6 @@
 //! A listening descriptor, and how the connections accepted from it begin.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
 use crate::engine::Engine;
@@ -8,15 +8,15 @@ use crate::fd;
 use crate::settings::Settings;
 
 pub struct Listener {
-    /// The caller's; it outlives the listener.
-    pub fd: RawFd,
+    /// None once closed; the entry stays for the sake of what was accepted.
+    pub fd: Option<OwnedFd>,
     pub settings: Arc<Settings>,
     pub handshake_timeout: f64,
     pub no_delay: bool,
     pub announce: bool,
+    /// So many connections may be open; those that come besides are handed over unserved.
+    pub most: usize,
     pub paused: bool,
-    /// No more is accepted; the entry stays for the sake of what was.
-    pub closed: bool,
     pub acceptable: bool,
     pub queued: bool,
     /// Connections that are open to Python, and those of them still in their handshake.
@@ -27,6 +27,7 @@ pub struct Listener {
 pub enum Accepted {
     Connection(Arc<Mutex<Engine>>, OwnedFd),
     Nothing,
+    Surplus(OwnedFd),
     /// One peer was lost before it was ours.
     Lost,
     /// The process or the system is out of something, or forbids it; the listener has paused.
@@ -36,10 +37,10 @@ pub enum Accepted {
 impl Listener {
     /// One attempt.
     pub fn accept(&mut self) -> Accepted {
-        if !self.acceptable || self.paused || self.closed {
+        let Some(listening) = self.fd.as_ref().filter(|_| self.acceptable && !self.paused) else {
             return Accepted::Nothing;
-        }
-        let fd = match fd::accept(self.fd) {
+        };
+        let fd = match fd::accept(listening.as_raw_fd()) {
             Ok(fd) => fd,
             Err(libc::EAGAIN) => {
                 self.acceptable = false;
@@ -51,6 +52,9 @@ impl Listener {
                 return Accepted::Failed(errno);
             }
         };
+        if self.connections >= self.most {
+            return Accepted::Surplus(fd);
+        }
         if self.no_delay {
             fd::set_no_delay(fd.as_raw_fd());
         }

@@ -50,6 +50,8 @@ pub enum Notice {
     News,
     Accepted,
     AcceptFailed(i32),
+    /// A connection more than there may be.
+    Dropped(OwnedFd),
 }
 
 pub struct Reactor {
@@ -114,26 +116,23 @@ impl Reactor {
     // ---- what comes and goes
 
     pub fn listen(&mut self, listener: Listener) -> io::Result<u64> {
-        let fd = listener.fd;
+        let fd = listener.fd.as_ref().map_or(-1, AsRawFd::as_raw_fd);
         let token = self.slots.insert(Entry::Listener(Box::new(listener)));
         self.watch(fd, token, Interest::READABLE).inspect_err(|_| self.slots.remove(token))?;
         Ok(token)
     }
 
     pub fn unlisten(&mut self, token: u64) {
-        if let Some(fd) = self.listener(token).filter(|listener| !listener.closed).map(|listener| listener.fd) {
-            // The descriptor stays the caller's and may be closed already; then the set has forgotten it by itself.
-            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
-            if let Some(listener) = self.listener(token) {
-                listener.closed = true;
-            }
-            self.forget_listener(token);
+        // Closing a descriptor takes it out of the set, unless a forked child has a copy.
+        if let Some(fd) = self.listener(token).and_then(|listener| listener.fd.take()) {
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()));
         }
+        self.forget_listener(token);
     }
 
     /// A closed listener goes with the last of its connections.
     fn forget_listener(&mut self, token: u64) {
-        if self.listener(token).is_some_and(|listener| listener.closed && listener.connections == 0) {
+        if self.listener(token).is_some_and(|listener| listener.fd.is_none() && listener.connections == 0) {
             self.slots.remove(token);
         }
     }
@@ -150,8 +149,8 @@ impl Reactor {
 
     pub fn attach(&mut self, engine: Arc<Mutex<Engine>>, fd: OwnedFd, listener: u64, timeout: f64) -> io::Result<u64> {
         let raw = fd.as_raw_fd();
-        let deadline = fd::monotonic() + timeout;
-        let mut connection = Connection::new(engine, fd, listener, Some(deadline));
+        let mut connection = Connection::new(engine, fd, listener, timeout);
+        let deadline = connection.deadline;
         // A client speaks first; what a server may already have been sent is found by looking.
         connection.kicked = listener == 0;
         connection.readable = listener == 0;
@@ -160,7 +159,7 @@ impl Reactor {
         if listener == 0 {
             self.enqueue(token);
         }
-        self.note_deadline(deadline);
+        deadline.into_iter().for_each(|deadline| self.note_deadline(deadline));
         Ok(token)
     }
 
@@ -286,6 +285,11 @@ impl Reactor {
             connection.paused = false;
             connection.kicked = true;
         });
+    }
+
+    /// Sends what the engine has produced outside a tick.
+    pub fn push(&mut self, token: u64) {
+        self.with(token, |connection, engine| connection.push(engine));
     }
 
     pub fn answered(&mut self, token: u64) {

@@ -1,7 +1,7 @@
 //! The Python class `Reactor`.
 
 use std::mem;
-use std::os::fd::RawFd;
+use std::os::fd::{IntoRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use pyo3::exceptions::PyOSError;
@@ -40,6 +40,7 @@ const FAILED: u8 = 7;
 const NEWS: u8 = 8;
 const ACCEPTED: u8 = 9;
 const ACCEPT_FAILED: u8 = 10;
+const DROPPED: u8 = 11;
 
 pub fn add_notices(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for (name, value) in [
@@ -53,10 +54,15 @@ pub fn add_notices(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ("NOTICE_NEWS", NEWS),
         ("NOTICE_ACCEPTED", ACCEPTED),
         ("NOTICE_ACCEPT_FAILED", ACCEPT_FAILED),
+        ("NOTICE_DROPPED", DROPPED),
     ] {
         module.add(name, value)?;
     }
     Ok(())
+}
+
+fn closed_descriptor() -> PyErr {
+    PyOSError::new_err((libc::EBADF, "the descriptor is closed"))
 }
 
 fn closed() -> PyErr {
@@ -80,7 +86,7 @@ impl ReactorClass {
         Ok(())
     }
 
-    #[pyo3(signature = (fd, settings, /, *, handshake_timeout, no_delay, announce = false))]
+    #[pyo3(signature = (fd, settings, /, *, handshake_timeout, no_delay, announce = false, most = usize::MAX))]
     fn listen(
         &self,
         fd: RawFd,
@@ -88,16 +94,22 @@ impl ReactorClass {
         handshake_timeout: f64,
         no_delay: bool,
         announce: bool,
+        most: usize,
     ) -> PyResult<u64> {
+        if fd < 0 {
+            return Err(closed_descriptor());
+        }
+        // SAFETY: the contract of `listen`: the caller gives up an open descriptor, also when this fails.
+        let fd = unsafe { fd::adopt(fd) };
         let mut reactor = self.lock()?;
         let listener = Listener {
-            fd,
+            fd: Some(fd),
             settings: settings.get().0.clone(),
             handshake_timeout,
             no_delay,
             announce,
+            most,
             paused: false,
-            closed: false,
             acceptable: false,
             queued: false,
             connections: 0,
@@ -111,12 +123,19 @@ impl ReactorClass {
         self.with((), |reactor| reactor.unlisten(listener))
     }
 
-    #[pyo3(signature = (listener, settings, announce, /))]
-    fn update_listener(&self, listener: u64, settings: &Bound<'_, PySettings>, announce: bool) -> PyResult<()> {
+    #[pyo3(signature = (listener, settings, announce, most = usize::MAX, /))]
+    fn update_listener(
+        &self,
+        listener: u64,
+        settings: &Bound<'_, PySettings>,
+        announce: bool,
+        most: usize,
+    ) -> PyResult<()> {
         self.with((), |reactor| {
             if let Some(listener) = reactor.listener(listener) {
                 listener.settings = settings.get().0.clone();
                 listener.announce = announce;
+                listener.most = most;
             }
         })
     }
@@ -129,7 +148,7 @@ impl ReactorClass {
     #[pyo3(signature = (engine, fd, /, *, handshake_timeout))]
     fn attach(&self, engine: &Bound<'_, EngineClass>, fd: RawFd, handshake_timeout: f64) -> PyResult<u64> {
         if fd < 0 {
-            return Err(PyOSError::new_err((libc::EBADF, "the descriptor is closed")));
+            return Err(closed_descriptor());
         }
         // SAFETY: the contract of `attach`: the caller gives up an open descriptor, also when this fails.
         let fd = unsafe { fd::adopt(fd) };
@@ -160,6 +179,7 @@ impl ReactorClass {
                 Notice::News => (NEWS, none()),
                 Notice::Accepted => (ACCEPTED, none()),
                 Notice::AcceptFailed(errno) => (ACCEPT_FAILED, errno.into_bound_py_any(py)?),
+                Notice::Dropped(fd) => (DROPPED, fd.into_raw_fd().into_bound_py_any(py)?),
             };
             list.append((token, kind, payload))?;
         }
@@ -246,6 +266,11 @@ impl ReactorClass {
     #[pyo3(signature = (token, /))]
     fn resume(&self, token: u64) -> PyResult<()> {
         self.with((), |reactor| reactor.resume(token))
+    }
+
+    #[pyo3(signature = (token, /))]
+    fn push(&self, token: u64) -> PyResult<()> {
+        self.with((), |reactor| reactor.push(token))
     }
 
     #[pyo3(signature = (token, /))]

@@ -14,13 +14,20 @@ pub const SSL_CLIENT_HELLO_SUCCESS: c_int = 1;
 pub const SSL_CLIENT_HELLO_RETRY: c_int = -1;
 pub const SSL_CLIENT_HELLO_ERROR: c_int = 0;
 
-pub const SSL_MAX_SID_CTX_LENGTH: usize = 32;
-
 pub const ERR_LIB_SSL: c_int = 20;
 
 pub const SSL_CB_LOOP: c_int = 0x01;
+pub const SSL_CB_HANDSHAKE_START: c_int = 0x10;
+pub const SSL_CB_HANDSHAKE_DONE: c_int = 0x20;
 pub const SSL_CB_ALERT: c_int = 0x4000;
 pub const SSL_CB_READ: c_int = 0x04;
+
+pub const NID_AUTH_PSK: c_int = 1048;
+
+/// Since OpenSSL 3.0 a server refuses renegotiation without it; ours counts them instead.
+pub const SSL_OP_ALLOW_CLIENT_RENEGOTIATION: u64 = 1 << 8;
+
+pub const SSL_AD_NO_RENEGOTIATION: c_int = 100;
 
 pub const X509_V_ERR_UNSPECIFIED: c_int = 1;
 pub const X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT: c_int = 2;
@@ -35,6 +42,22 @@ const SSL_CTRL_SET_RETRY_VERIFY: c_int = 136;
 const SSL_CTRL_GET_NEGOTIATED_GROUP: c_int = 134;
 const SSL_CTRL_SET_SIGALGS_LIST: c_int = 98;
 const SSL_CTRL_SET_GROUPS_LIST: c_int = 92;
+pub const SSL_CTRL_CLEAR_MODE: c_int = 78;
+const SSL_CTRL_GET_MAX_PROTO_VERSION: c_int = 131;
+const SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB: c_int = 63;
+const SSL_CTRL_SET_TLSEXT_STATUS_REQ_TYPE: c_int = 65;
+const SSL_CTRL_GET_TLSEXT_STATUS_REQ_OCSP_RESP: c_int = 70;
+const SSL_CTRL_SET_TLSEXT_STATUS_REQ_OCSP_RESP: c_int = 71;
+const SSL_CTRL_GET_TLSEXT_STATUS_REQ_TYPE: c_int = 127;
+const TLSEXT_STATUSTYPE_OCSP: c_long = 1;
+
+type SSL_psk_server_cb = unsafe extern "C" fn(*mut SSL, *const c_char, *mut c_uchar, c_uint) -> c_uint;
+type SSL_psk_client_cb =
+    unsafe extern "C" fn(*mut SSL, *const c_char, *mut c_char, c_uint, *mut c_uchar, c_uint) -> c_uint;
+type SSL_psk_find_session_cb = unsafe extern "C" fn(*mut SSL, *const c_uchar, usize, *mut *mut SSL_SESSION) -> c_int;
+type SSL_ticket_key_cb =
+    unsafe extern "C" fn(*mut SSL, *mut c_uchar, *mut c_uchar, *mut EVP_CIPHER_CTX, *mut EVP_MAC_CTX, c_int) -> c_int;
+type SSL_msg_cb = unsafe extern "C" fn(c_int, c_int, c_int, *const c_void, usize, *mut SSL, *mut c_void);
 
 extern "C" {
     pub fn SSL_CTX_set_cert_cb(
@@ -54,6 +77,7 @@ extern "C" {
     pub fn SSL_CTX_set1_cert_store(ctx: *mut SSL_CTX, store: *mut X509_STORE);
     pub fn SSL_CTX_set_timeout(ctx: *mut SSL_CTX, seconds: c_long) -> c_long;
     pub fn SSL_CTX_get_ciphers(ctx: *const SSL_CTX) -> *mut stack_st_SSL_CIPHER;
+    pub fn SSL_get_ciphers(ssl: *const SSL) -> *mut stack_st_SSL_CIPHER;
     pub fn SSL_CTX_use_cert_and_key(
         ctx: *mut SSL_CTX,
         leaf: *mut X509,
@@ -64,6 +88,57 @@ extern "C" {
     pub fn SSL_set_session_id_context(ssl: *mut SSL, id: *const c_uchar, length: c_uint) -> c_int;
     pub fn SSL_state_string(ssl: *const SSL) -> *const c_char;
     pub fn SSL_get0_peer_certificate(ssl: *const SSL) -> *mut X509;
+    pub fn SSL_get_options(ssl: *const SSL) -> u64;
+    pub fn SSL_set_options(ssl: *mut SSL, options: u64) -> u64;
+    pub fn SSL_in_init(ssl: *const SSL) -> c_int;
+    pub fn SSL_renegotiate(ssl: *mut SSL) -> c_int;
+    pub fn SSL_certs_clear(ssl: *mut SSL);
+    pub fn SSL_use_cert_and_key(
+        ssl: *mut SSL,
+        leaf: *mut X509,
+        key: *mut EVP_PKEY,
+        chain: *mut stack_st_X509,
+        replace: c_int,
+    ) -> c_int;
+    pub fn ERR_set_mark() -> c_int;
+    pub fn ERR_pop_to_mark() -> c_int;
+    pub fn ERR_clear_last_mark() -> c_int;
+    pub fn SSL_CTX_get_cert_store(ctx: *const SSL_CTX) -> *mut X509_STORE;
+    pub fn SSL_get1_session(ssl: *mut SSL) -> *mut SSL_SESSION;
+    pub fn SSL_SESSION_new() -> *mut SSL_SESSION;
+    pub fn SSL_SESSION_is_resumable(session: *const SSL_SESSION) -> c_int;
+    pub fn SSL_SESSION_has_ticket(session: *const SSL_SESSION) -> c_int;
+    pub fn SSL_SESSION_get0_ticket(session: *const SSL_SESSION, data: *mut *const c_uchar, length: *mut usize);
+    pub fn SSL_SESSION_set1_master_key(session: *mut SSL_SESSION, key: *const c_uchar, length: usize) -> c_int;
+    pub fn SSL_SESSION_set_cipher(session: *mut SSL_SESSION, cipher: *const SSL_CIPHER) -> c_int;
+    pub fn SSL_SESSION_set_protocol_version(session: *mut SSL_SESSION, version: c_int) -> c_int;
+    pub fn SSL_CIPHER_find(ssl: *mut SSL, number: *const c_uchar) -> *const SSL_CIPHER;
+    pub fn SSL_CIPHER_get_auth_nid(cipher: *const SSL_CIPHER) -> c_int;
+    pub fn SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx: *mut SSL_CTX, callback: Option<SSL_ticket_key_cb>) -> c_int;
+    pub fn SSL_set_psk_server_callback(ssl: *mut SSL, callback: Option<SSL_psk_server_cb>);
+    pub fn SSL_set_psk_client_callback(ssl: *mut SSL, callback: Option<SSL_psk_client_cb>);
+    pub fn SSL_set_psk_find_session_callback(ssl: *mut SSL, callback: Option<SSL_psk_find_session_cb>);
+    pub fn SSL_use_psk_identity_hint(ssl: *mut SSL, hint: *const c_char) -> c_int;
+    pub fn SSL_set_msg_callback(ssl: *mut SSL, callback: Option<SSL_msg_cb>);
+    pub fn SSL_trace(
+        write: c_int,
+        version: c_int,
+        kind: c_int,
+        data: *const c_void,
+        length: usize,
+        ssl: *mut SSL,
+        bio: *mut c_void,
+    );
+    pub fn BIO_new_fd(fd: c_int, close: c_int) -> *mut BIO;
+    pub fn OSSL_PARAM_construct_utf8_string(key: *const c_char, text: *mut c_char, length: usize) -> OSSL_PARAM;
+    pub fn OPENSSL_cleanse(data: *mut c_void, length: usize);
+    pub fn X509_STORE_CTX_get0_cert(ctx: *const X509_STORE_CTX) -> *mut X509;
+    pub fn X509_STORE_CTX_get1_issuer(
+        issuer: *mut *mut X509,
+        ctx: *mut X509_STORE_CTX,
+        certificate: *mut X509,
+    ) -> c_int;
+    pub fn X509_STORE_add_crl(store: *mut X509_STORE, crl: *mut X509_CRL) -> c_int;
     pub fn SSL_group_to_name(ssl: *mut SSL, group: c_int) -> *const c_char;
     pub fn X509_STORE_CTX_set_verify_cb(
         ctx: *mut X509_STORE_CTX,
@@ -129,6 +204,127 @@ pub unsafe fn set_groups(ctx: *mut SSL_CTX, list: *const c_char) -> bool {
     unsafe { SSL_CTX_ctrl(ctx, SSL_CTRL_SET_GROUPS_LIST, 0, list as *mut c_void) == 1 }
 }
 
+/// The highest protocol version of a connection; 0 for no limit.
+///
+/// # Safety
+/// `ssl` must be live.
+pub unsafe fn max_version(ssl: *mut SSL) -> c_long {
+    // SAFETY: the caller's.
+    unsafe { SSL_ctrl(ssl, SSL_CTRL_GET_MAX_PROTO_VERSION, 0, std::ptr::null_mut()) }
+}
+
+/// Copies what SSL_set_SSL_CTX leaves as it was: whether a partial chain is good enough, and whether chains that are sent
+/// are completed.
+///
+/// # Safety
+/// Both must be live.
+pub unsafe fn follow_context(ssl: *mut SSL, ctx: *mut SSL_CTX) {
+    let none = std::ptr::null_mut();
+    // SAFETY: the caller's.
+    unsafe {
+        let ours = SSL_get0_param(ssl);
+        X509_VERIFY_PARAM_clear_flags(ours, X509_V_FLAG_PARTIAL_CHAIN);
+        let theirs = X509_VERIFY_PARAM_get_flags(SSL_CTX_get0_param(ctx));
+        X509_VERIFY_PARAM_set_flags(ours, theirs & X509_V_FLAG_PARTIAL_CHAIN);
+        let modes = SSL_CTX_ctrl(ctx, SSL_CTRL_MODE, 0, none) & SSL_MODE_NO_AUTO_CHAIN;
+        SSL_ctrl(ssl, SSL_CTRL_CLEAR_MODE, SSL_MODE_NO_AUTO_CHAIN, none);
+        SSL_ctrl(ssl, SSL_CTRL_MODE, modes, none);
+    }
+}
+
+/// Sets the hook for stapled OCSP responses, on both sides (SSL_CTX_set_tlsext_status_cb(3)).
+///
+/// # Safety
+/// `ctx` must be live.
+pub unsafe fn set_status_callback(ctx: *mut SSL_CTX, callback: unsafe extern "C" fn(*mut SSL, *mut c_void) -> c_int) {
+    // SAFETY: the caller's; OpenSSL calls the function with the signature that it has.
+    unsafe {
+        let callback: unsafe extern "C" fn() = std::mem::transmute(callback);
+        SSL_CTX_callback_ctrl__fixed_rust(ctx, SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB, Some(callback));
+    }
+}
+
+/// Lets a client ask for a stapled OCSP response (RFC 6066, section 8).
+///
+/// # Safety
+/// `ssl` must be live.
+pub unsafe fn request_status(ssl: *mut SSL) {
+    // SAFETY: the caller's.
+    unsafe { SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_STATUS_REQ_TYPE, TLSEXT_STATUSTYPE_OCSP, std::ptr::null_mut()) };
+}
+
+/// Whether the client of this connection wants one.
+///
+/// # Safety
+/// `ssl` must be live.
+pub unsafe fn wants_status(ssl: *mut SSL) -> bool {
+    // SAFETY: the caller's.
+    unsafe { SSL_ctrl(ssl, SSL_CTRL_GET_TLSEXT_STATUS_REQ_TYPE, 0, std::ptr::null_mut()) == TLSEXT_STATUSTYPE_OCSP }
+}
+
+/// What the server has stapled.
+///
+/// # Safety
+/// `ssl` must be a live client.
+pub unsafe fn stapled_response(ssl: *mut SSL) -> Option<Vec<u8>> {
+    let mut data: *const c_uchar = std::ptr::null();
+    // SAFETY: the caller's; the response belongs to the connection and is copied.
+    unsafe {
+        let out: *mut *const c_uchar = &mut data;
+        let length = SSL_ctrl(ssl, SSL_CTRL_GET_TLSEXT_STATUS_REQ_OCSP_RESP, 0, out.cast());
+        (!data.is_null() && length > 0).then(|| std::slice::from_raw_parts(data, length as usize).to_vec())
+    }
+}
+
+/// Staples a response; answers whether that was possible.
+///
+/// # Safety
+/// `ssl` must be a live server.
+pub unsafe fn staple_response(ssl: *mut SSL, response: &[u8]) -> bool {
+    // SAFETY: the caller's; the connection takes the copy, which only OpenSSL's allocator may have made.
+    unsafe {
+        let copy = OPENSSL_malloc(response.len());
+        if copy.is_null() {
+            return false;
+        }
+        std::ptr::copy_nonoverlapping(response.as_ptr(), copy.cast(), response.len());
+        SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_STATUS_REQ_OCSP_RESP, response.len() as c_long, copy) == 1
+    }
+}
+
+/// The encoding of a certificate, or None for null.
+///
+/// # Safety
+/// `certificate` must be live or null.
+pub unsafe fn certificate_der(certificate: *mut X509) -> Option<Vec<u8>> {
+    if certificate.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's; the second call writes as many bytes as the first one said.
+    unsafe {
+        let length = i2d_X509(certificate, std::ptr::null_mut());
+        let mut der = vec![0; length.max(0) as usize];
+        i2d_X509(certificate, &mut der.as_mut_ptr());
+        Some(der)
+    }
+}
+
+/// Makes a message authentication context one of HMAC-SHA256 under `key`.
+///
+/// # Safety
+/// `mac` must be a live context of HMAC.
+pub unsafe fn set_hmac_sha256(mac: *mut EVP_MAC_CTX, key: &[u8]) -> bool {
+    // SAFETY: the caller's; OpenSSL reads the key and the name and writes to neither.
+    unsafe {
+        let parameters = [
+            OSSL_PARAM_construct_octet_string(c"key".as_ptr(), key.as_ptr().cast_mut().cast(), key.len()),
+            OSSL_PARAM_construct_utf8_string(c"digest".as_ptr(), c"SHA256".as_ptr().cast_mut(), 0),
+            OSSL_PARAM_construct_end(),
+        ];
+        EVP_MAC_CTX_set_params(mac, parameters.as_ptr()) == 1
+    }
+}
+
 /// The reason text of an error, the same for all versions since 3.2: OpenSSL 4 says `tls alert ...` where those before it
 /// say `ssl/tls alert ...`.
 pub fn stable_reason(reason: &str) -> String {
@@ -136,6 +332,20 @@ pub fn stable_reason(reason: &str) -> String {
         Some(alert) => format!("ssl/tls alert {alert}"),
         None => reason.to_owned(),
     }
+}
+
+/// The reason to give for a peer whose first record is none, where OpenSSL only finds it too long: versions 3.2 to 3.6
+/// look at the length before they look at the version.
+pub fn no_tls(first: &[u8]) -> Option<&'static str> {
+    const SSL_3_TO_TLS_1_3: u8 = 3;
+    const METHODS: [&[u8]; 8] = [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"PATCH", b"OPTIO", b"DELET", b"TRACE"];
+    if first.get(1).is_none_or(|major| *major == SSL_3_TO_TLS_1_3) {
+        return None;
+    }
+    if METHODS.iter().any(|method| first.starts_with(method)) {
+        return Some("http request");
+    }
+    Some(if first.starts_with(b"CONNE") { "https proxy request" } else { "wrong version number" })
 }
 
 /// Starts OpenSSL, with the system's configuration file where it is not where this build would look for it.

@@ -124,6 +124,34 @@ impl TrustStore {
         }
         Err(Failure::from_queue().into())
     }
+
+    /// From now on every certificate of a chain but the root is looked up (X509_V_FLAG_CRL_CHECK_ALL).
+    #[pyo3(signature = (pem, /))]
+    fn add_crl(&self, pem: &[u8]) -> PyResult<()> {
+        clear_queue();
+        // SAFETY: the BIO reads from `pem`, which outlives it; each list is ours until the store has taken its reference.
+        let found = unsafe {
+            let bio = sys::BIO_new_mem_buf(pem.as_ptr().cast(), pem.len() as i32);
+            let mut found = 0;
+            while !bio.is_null() {
+                let crl = sys::PEM_read_bio_X509_CRL(bio, std::ptr::null_mut(), None, std::ptr::null_mut());
+                if crl.is_null() || sys::X509_STORE_add_crl(self.0.as_ptr(), crl) != 1 {
+                    break;
+                }
+                sys::X509_CRL_free(crl);
+                found += 1;
+            }
+            sys::BIO_free_all(bio);
+            sys::X509_STORE_set_flags(self.0.as_ptr(), sys::X509_V_FLAG_CRL_CHECK | sys::X509_V_FLAG_CRL_CHECK_ALL);
+            found
+        };
+        let stack = ErrorStack::get();
+        // The end of the text is told by the last entry (PEM_read_bio(3)).
+        if found > 0 && stack.errors().last().is_some_and(|error| error.reason() == Some("no start line")) {
+            return Ok(());
+        }
+        Err(Failure::from(stack).into())
+    }
 }
 
 /// The names a certificate is for, taken from its encoding without building anything else:

@@ -6,9 +6,11 @@ The public names, in the order of the documentation.  `connect` and `create_serv
 from . import constants
 from ._native import OPENSSL_VERSION as openssl_version
 from .certificate import PeerCertificate
+from .cipher import Cipher, EphemeralKeyInfo
 from .ciphers import get_ciphers
 from .client import connect
-from .connection import Cipher, Connection, ConnectionSettings, EphemeralKeyInfo
+from .connection import Connection
+from .connection_settings import Ask, ConnectionSettings
 from .context import SecureContext, create_secure_context
 from .defaults import defaults
 from .errors import (
@@ -34,16 +36,20 @@ from .errors import (
 )
 from .identity import check_server_identity
 from .phases import Phase
+from .psk import PSK
 from .server import Server, create_server
-from .socket_info import Address
+from .socket_info import Address, DropInfo
+from .tickets import TicketKeyRing
 from .tls_socket import TLSSocket
 from .wires.stream import Duplex
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "PSK",
     "Address",
     "AlertReceived",
+    "Ask",
     "Cipher",
     "ConnectError",
     "ConnectTimeout",
@@ -51,6 +57,7 @@ __all__ = [
     "ConnectionLost",
     "ConnectionRefused",
     "ConnectionSettings",
+    "DropInfo",
     "Duplex",
     "EphemeralKeyInfo",
     "HandshakeTimeout",
@@ -68,6 +75,7 @@ __all__ = [
     "StreamDestroyed",
     "TLSError",
     "TLSSocket",
+    "TicketKeyRing",
     "VerificationError",
     "WeakParametersError",
     "WireError",

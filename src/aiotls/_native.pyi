@@ -9,10 +9,11 @@ Engine and Reactor speak of the same things.  An `Engine` is one TLS connection 
 Python must know.
 """
 
+from collections.abc import Callable
 from typing import Final, final
 
 OPENSSL_VERSION: Final[str]
-"""The version text of the linked OpenSSL, for example ``"OpenSSL 4.0.3 29 Sep 2026"``."""
+"""The version text of the linked OpenSSL, for example ``"OpenSSL 3.5.5 27 Jan 2026"``."""
 OPENSSL_VERSION_NUMBER: Final[int]
 """Its number, ``0xMNN00PP0``: 0x30000130 is 3.0.19."""
 
@@ -44,14 +45,28 @@ NOTICE_ACCEPTED: Final = 9
 """A new descriptor, before its handshake: ``None``.  Only from listeners that asked for it."""
 NOTICE_ACCEPT_FAILED: Final = 10
 """A listener cannot accept (EMFILE and its like) and has paused itself: ``int``, the errno."""
+NOTICE_DROPPED: Final = 11
+"""A listener has more connections than it may: ``int``, the descriptor, which is the caller's to close."""
 
 # Questions a handshake may stop for (bits of `Settings.asks`), and what it then says in `Engine.question`.
 ASK_HELLO: Final = 1
+"""A server: the ClientHello was read, nothing is decided; see `Engine.hello`."""
 ASK_CERTIFICATE: Final = 2
+"""A server: a certificate will be shown to a client that wants an OCSP response."""
 ASK_VERIFY: Final = 4
+"""A client: the server's chain is good, or a session or a key stands for it."""
 ASK_SESSION: Final = 8
-# News to collect.
-ASK_KEYLOG: Final = 16
+"""A server: sessions were made, and are to be stored before the last flight leaves; see `Engine.sessions`."""
+ASK_CLIENT: Final = 16
+"""A server: the client's chain is good; the last flight has not left."""
+ASK_STAPLE: Final = 32
+"""A client: asks for an OCSP response, and stops when it knows whether there is one; see `Engine.stapled`."""
+# News to collect, and what else to do on the way.
+ASK_KEYLOG: Final = 256
+ASK_TICKETS: Final = 512
+"""A client: its new sessions."""
+ASK_TRACE: Final = 1024
+"""Prints OpenSSL's trace on the error stream."""
 
 class NativeError(Exception):
     """A failing OpenSSL call outside a connection; ``args[0]`` is its `Failure`."""
@@ -114,6 +129,8 @@ class TrustStore:
 
     def __init__(self) -> None: ...
     def add(self, certificate: Certificate, /) -> None: ...
+    def add_crl(self, pem: bytes, /) -> None:
+        """From now on every certificate of a chain must stand in some revocation list, or be looked up in one."""
 
 @final
 class Context:
@@ -130,7 +147,9 @@ class Context:
         """TLS 1.3, colon separated; empty for none."""
     def set_groups(self, groups: str, /) -> None: ...
     def set_sigalgs(self, sigalgs: str, /) -> None: ...
-    def set_session_id_context(self, value: bytes, /) -> None: ...
+    def set_session_id_context(self, value: bytes, trust: bytes, /) -> None:
+        """What a server binds sessions to; those of clients with certificates also to `trust`, a digest of what decides
+        whether they are good."""
     def set_session_timeout(self, seconds: int, /) -> None: ...
     def set_trust(self, store: TrustStore, partial_chain: bool, /) -> None: ...
     def add_client_ca(self, certificate: Certificate, /) -> None:
@@ -142,18 +161,31 @@ class Context:
         """OpenSSL names of the enabled suites, in order of preference."""
 
 @final
+class TicketKeys:
+    """Keys of session tickets, 48 bytes each: a name, a key for HMAC-SHA256 and one for AES-128-CBC.
+
+    The first one makes tickets, the others only read them.  Without any, a random one is made.
+    """
+
+    def __init__(self, keys: list[bytes] = ..., /) -> None: ...
+    def keys(self) -> list[bytes]: ...
+
+@final
 class Settings:
     """What every engine of one kind starts with: a context, a role, and what to ask."""
 
     def __init__(
         self,
         context: Context,
+        tickets: TicketKeys | None = None,
         *,
         server: bool,
         asks: int = 0,
         request_cert: bool = False,
         reject_unauthorized: bool = True,
         alpn: bytes = b"",
+        reneg_limit: int = 3,
+        reneg_window: float = 600.0,
     ) -> None: ...
 
 @final
@@ -171,16 +203,51 @@ class Engine:
     def read(self, limit: int, /) -> bytes | int:
         """At most `limit` bytes of application data, or a status: WANT_INPUT, ASKING, ENDED or FAILED."""
     def write(self, data: bytes | bytearray | memoryview, /) -> int:
-        """Encrypts all of `data`: DONE or FAILED."""
+        """Encrypts all of `data`: DONE; or nothing: FAILED, or WANT_INPUT while the engine is `busy`."""
     def shutdown(self) -> int:
         """Adds our close_notify to the outgoing buffer, once."""
     def news(self) -> list[tuple[str, bytes]]:
-        """What was collected since the last call: ``("keylog", line)``."""
+        """What was collected since the last call: ``("keylog", line)``, ``("session", encoding)`` of a client, and
+        ``("secure", b"")`` for each renegotiation that is done."""
     @property
     def question(self) -> int:
         """The ``ASK_*`` that the handshake waits for, 0 when it does not."""
     def answer(self, accept: bool, /) -> None:
         """Answers the question that waits; a refusal ends the handshake with the alert that belongs to it."""
+    # What questions are about, and the answers to them; all but `set_session` and `set_psk` are a server's.
+    def hello(self) -> tuple[bytes, bytes | None] | None:
+        """The protocols that the client offers, in wire form, and the session that is to be looked up."""
+    def use_context(self, context: Context, request_cert: bool, reject_unauthorized: bool, name: bytes, /) -> None:
+        """Goes on with another context and policy; sessions are bound to `name`."""
+    def use_identity(self, context: Context, /) -> None:
+        """Shows the certificates of another context; trust and policy stay."""
+    def choose_protocol(self, protocol: bytes | None, /) -> None:
+        """None ends the handshake with the alert no_application_protocol."""
+    def set_session(self, session: bytes, authorized: bool = False, /) -> bool:
+        """The session that a client offers, and whether its server was verified, or the one that a server's lookup
+        finds; false for what is none."""
+    def identities(self) -> list[tuple[bytes, bytes | None]]:
+        """Each certificate that may be shown, with its issuer, as DER."""
+    def staple(self, certificate: bytes, response: bytes, /) -> None:
+        """The OCSP response to send with this certificate."""
+    def stapled(self) -> bytes | None: ...
+    def sessions(self) -> list[tuple[bytes, bytes]]:
+        """Identifier and encoding of the sessions to be stored."""
+    def set_psk(self, ask: Callable[[bytes | None], object], hint: str | None, /) -> None:
+        """Lets pre-shared keys be used.  `ask` is called inside `handshake`, when the engine must not be touched: on a
+        server with the identity, for a key; on a client with the hint, for an identity and a key.  None stands for no
+        key; False says that the handshake is to end."""
+    def authenticated_by_key(self) -> bool:
+        """The peer proved who it is by a pre-shared key, not by a certificate."""
+    def watch(self, asks: int, /) -> None:
+        """Collects what `asks` says from now on."""
+    def renegotiate(self, request_cert: bool, reject_unauthorized: bool, /) -> None:
+        """Begins a renegotiation; a server's has a new policy."""
+    def disable_renegotiation(self) -> None:
+        """A peer that renegotiates from now on ends the connection."""
+    @property
+    def busy(self) -> bool:
+        """Application data cannot be written before the renegotiation is done, and every question about it answered."""
     @property
     def failure(self) -> Failure | None: ...
     @property
@@ -200,6 +267,8 @@ class Engine:
     def alpn(self) -> bytes | None: ...
     def servername(self) -> str | None: ...
     def session_reused(self) -> bool: ...
+    def session(self) -> bytes | None:
+        """The encoding of the session in use, if it can be resumed."""
     def verify_result(self) -> int: ...
     def certificate(self) -> bytes | None: ...
     def peer_certificate(self) -> bytes | None: ...
@@ -219,12 +288,22 @@ class Reactor:
     def fileno(self) -> int: ...
     def close(self) -> None: ...
     def listen(
-        self, fd: int, settings: Settings, /, *, handshake_timeout: float, no_delay: bool, announce: bool = False
+        self,
+        fd: int,
+        settings: Settings,
+        /,
+        *,
+        handshake_timeout: float,
+        no_delay: bool,
+        announce: bool = False,
+        most: int = ...,
     ) -> int:
-        """Accepts on `fd`, which stays the caller's; `announce` reports each descriptor before its handshake."""
+        """Takes `fd`, a listening socket, and accepts from it; `announce` reports each descriptor before its handshake;
+        `most` connections may be open."""
     def unlisten(self, listener: int, /) -> None:
-        """Stops accepting; what was accepted goes on, and the last of it takes the listener away."""
-    def update_listener(self, listener: int, settings: Settings, announce: bool, /) -> None:
+        """Stops accepting and closes the descriptor; what was accepted goes on, and the last of it takes the listener
+        away."""
+    def update_listener(self, listener: int, settings: Settings, announce: bool, most: int = ..., /) -> None:
         """Connections accepted from now on start with `settings`."""
     def pause_listener(self, listener: int, paused: bool, /) -> None: ...
     def attach(self, engine: Engine, fd: int, /, *, handshake_timeout: float) -> int:
@@ -251,6 +330,8 @@ class Reactor:
         """After what was written: close_notify and FIN, then NOTICE_FINISHED."""
     def pause(self, token: int, /) -> None: ...
     def resume(self, token: int, /) -> None: ...
+    def push(self, token: int, /) -> None:
+        """Sends what the engine has produced."""
     def answered(self, token: int, /) -> None:
         """An answer was given to the engine: go on with the handshake."""
     def close_connection(self, token: int, /, *, reset: bool = False) -> None:
@@ -263,3 +344,6 @@ class Reactor:
 
 def cipher_suites() -> list[str]:
     """OpenSSL names of every suite that this OpenSSL can use."""
+
+def session_ticket(session: bytes, /) -> bytes | None:
+    """The ticket in the encoding of a client's session."""

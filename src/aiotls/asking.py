@@ -1,57 +1,62 @@
-"""Asking a function of the user, plain or ``async``, a question of a handshake."""
+"""Asking functions of the user, plain or ``async``, what a handshake wants to know."""
 
 import asyncio
-from collections.abc import Callable
+import inspect
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
-from .errors import StateError
+from .errors import presentable
 
+Talk = Generator[tuple[Any, ...], Any, None]
+"""Yields calls, each a function and its arguments, and is sent what the function has answered."""
 Answer = Callable[[Exception | None], None]
 
 
-def ask(
-    loop: asyncio.AbstractEventLoop, function: Callable[..., Any], arguments: tuple[Any, ...], answer: Answer
-) -> "asyncio.Task[None] | None":
-    """Calls `function`; `answer` gets None when it returned, or what it raised.
+def converse(loop: asyncio.AbstractEventLoop, talk: Talk, answer: Answer) -> "asyncio.Task[None] | None":
+    """Makes the calls that `talk` yields; `answer` gets None at its end, or what was raised.
 
     Args:
         loop: The event loop.
-        function: The user's.
-        arguments: For the function.
+        talk: What to ask.
         answer: Called once, perhaps before this returns.
 
     Returns:
-        The task of an ``async`` function, to be cancelled when the answer is not needed any more.
+        A task, where a function was ``async``, to be cancelled when the answer is not needed any more.
     """
     try:
-        result = function(*arguments)
+        waiting = _advance(talk, None)
     except BaseException as error:
-        answer(_refusal(function, error))
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            raise
+        _give_up(answer, error)
         return None
-    if asyncio.iscoroutine(result):
-        return loop.create_task(_await(function, result, answer))
+    if waiting is not None:
+        return loop.create_task(_go_on(talk, waiting, answer))
     answer(None)
     return None
 
 
-async def _await(function: Callable[..., Any], result: Any, answer: Answer) -> None:
+async def _go_on(talk: Talk, waiting: Awaitable[Any] | None, answer: Answer) -> None:
     try:
-        await result
+        while waiting is not None:
+            waiting = _advance(talk, await waiting)
     except BaseException as error:
-        answer(_refusal(function, error))
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            raise
+        _give_up(answer, error)
     else:
         answer(None)
 
 
-def _refusal(function: Callable[..., Any], error: BaseException) -> Exception:
-    """The exception that stands for the answer; what is no `Exception` (a cancellation) may not travel on."""
-    if isinstance(error, Exception):
-        return error
-    name = getattr(function, "__qualname__", "a function")
-    refusal = StateError(f"{name} ended with {type(error).__name__} instead of an answer")
-    refusal.__cause__ = error
-    return refusal
+def _advance(talk: Talk, value: Any) -> Awaitable[Any] | None:
+    """Goes on until a function does not answer at once; None at the end of the talk."""
+    while True:
+        try:
+            function, *arguments = talk.send(value)
+        except StopIteration:
+            return None
+        value = function(*arguments)
+        if inspect.isawaitable(value):
+            return value
+
+
+def _give_up(answer: Answer, error: BaseException) -> None:
+    answer(presentable(error))
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        raise error

@@ -6,7 +6,7 @@ from typing import Any, Unpack, overload
 
 from . import checks
 from .dial import dial
-from .errors import OptionTypeError
+from .errors import OptionTypeError, presentable
 from .keywords import ConnectKeywords
 from .options import ConnectOptions
 from .tls_socket import TLSSocket
@@ -77,8 +77,14 @@ async def _dial(socket: TLSSocket, options: ConnectOptions) -> None:
 
     try:
         below = await dial(options, looked_up)
-    except Exception as error:
-        socket._fail(error)
+    except BaseException as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            socket.destroy()
+            raise
+        socket._fail(presentable(error))
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
         return
     if socket.destroyed:
         below.close()

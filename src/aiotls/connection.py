@@ -6,7 +6,7 @@ as notices.  Wires drive it, and programs that bring their own I/O can do the sa
     connection = Connection(settings, hostname="example.com")
     while connection.phase in (Phase.HANDSHAKE, Phase.ASKING):
         connection.advance()
-        if connection.question is not None:
+        if connection.question is not None:  # a client is asked for the server's identity
             connection.answer(connection.check_identity())
             continue
         transmit(connection.drain())
@@ -16,70 +16,33 @@ as notices.  Wires drive it, and programs that bring their own I/O can do the sa
 A connection has a phase and at most one question; everything else about its state follows from them.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Self
 
 from . import _native, notices
+from .alpn import from_wire
 from .certificate import PeerCertificate
+from .cipher import Cipher, EphemeralKeyInfo, ephemeral_key
+from .connection_settings import Ask, ConnectionSettings
 from .context import SecureContext
-from .errors import ServerIdentityError, from_failure, verification_code
+from .errors import OptionError, ServerIdentityError, StateError, from_failure, verification_code
 from .identity import check_server_identity, match_names
 from .phases import Phase, move
-from .questions import VerifyQuestion
+from .questions import (
+    CertificateQuestion,
+    ClientQuestion,
+    HelloQuestion,
+    Question,
+    SessionQuestion,
+    StapleQuestion,
+    VerifyQuestion,
+)
+from .session import ClientSession
 
 Notice = tuple[int, object]
 Data = bytes | bytearray | memoryview
 
 READ_LIMIT = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Cipher:
-    """A negotiated cipher suite."""
-
-    name: str
-    """OpenSSL's name, such as ``"ECDHE-RSA-AES128-GCM-SHA256"``."""
-    standard_name: str
-    """The name in the RFCs, such as ``"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"``."""
-    version: str
-    """The protocol version that brought the suite, such as ``"TLSv1.2"``."""
-
-
-@dataclass(frozen=True, slots=True)
-class EphemeralKeyInfo:
-    """The ephemeral key of a key exchange."""
-
-    type: str
-    """``"ECDH"``, ``"DH"``, or ``"KEM"`` for a hybrid or post-quantum group."""
-    name: str
-    """The group, such as ``"X25519"`` or ``"X25519MLKEM768"``."""
-    size: int | None
-    """The size of the key in bits; None where it says nothing, as for a hybrid group."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionSettings:
-    """What connections of one kind start with; made once, used for any number of them."""
-
-    context: SecureContext
-    server: bool
-    request_cert: bool = False
-    reject_unauthorized: bool = True
-    alpn: bytes = b""
-    """Protocols in their wire form, most wanted first."""
-    keylog: bool = False
-
-    def native(self) -> _native.Settings:
-        """The same for the core."""
-        asks = 0 if self.server else _native.ASK_VERIFY
-        return _native.Settings(
-            self.context._native,
-            server=self.server,
-            asks=asks | (_native.ASK_KEYLOG if self.keylog else 0),
-            request_cert=self.request_cert,
-            reject_unauthorized=self.reject_unauthorized,
-            alpn=self.alpn,
-        )
 
 
 class Connection:
@@ -91,7 +54,17 @@ class Connection:
         hostname: The name or address that a client verifies the server's certificate for.
     """
 
-    __slots__ = ("_refusal", "engine", "hostname", "peer_ended", "phase", "settings")
+    __slots__ = (
+        "_denial",
+        "_refusal",
+        "engine",
+        "hostname",
+        "peer_ended",
+        "phase",
+        "reject_unauthorized",
+        "request_cert",
+        "settings",
+    )
 
     def __init__(self, settings: ConnectionSettings, *, servername: str | None = None, hostname: str = "") -> None:
         self._begin(_native.Engine(settings.native(), servername), settings, hostname)
@@ -110,7 +83,11 @@ class Connection:
         self.phase = Phase.HANDSHAKE
         self.peer_ended = False
         """The peer's close_notify, or the end of its stream, has come."""
+        self.request_cert = settings.request_cert
+        self.reject_unauthorized = settings.reject_unauthorized
         self._refusal: Exception | None = None
+        # Why no application protocol was chosen.
+        self._denial: Exception | None = None
 
     # ---- ciphertext
 
@@ -138,6 +115,9 @@ class Connection:
             What happened: ``(NOTICE_..., payload)``, in order.  Each has been noted in `phase`.
         """
         found: list[Notice] = []
+        if self.phase is Phase.ASKING and self.engine.failure is not None:
+            # The peer has gone meanwhile.
+            self._report(found, notices.FAILED, self.engine.failure)
         if self.phase is Phase.HANDSHAKE:
             self._shake_hands(found)
         if self.phase is Phase.OPEN or (self.phase is Phase.ENDING and not self.peer_ended):
@@ -146,8 +126,7 @@ class Connection:
 
     def _shake_hands(self, found: list[Notice]) -> None:
         status = self.engine.handshake()
-        if self.settings.keylog and (news := self.engine.news()):
-            found.append((notices.NEWS, news))
+        self._tell_news(found)
         if status == _native.DONE:
             self._report(found, notices.SECURE, None)
         elif status == _native.ASKING:
@@ -159,15 +138,22 @@ class Connection:
         taken = 0
         while taken < limit:
             result = self.engine.read(limit - taken)
+            self._tell_news(found)
             if isinstance(result, bytes):
                 taken += len(result)
                 found.append((notices.DATA, result))
                 continue
-            if result == _native.ENDED:
+            if result == _native.ASKING:
+                self._report(found, notices.ASKING, None)
+            elif result == _native.ENDED:
                 self._report(found, notices.ENDED, self.engine.truncated)
             elif result == _native.FAILED:
                 self._report(found, notices.FAILED, self.engine.failure)
             return
+
+    def _tell_news(self, found: list[Notice]) -> None:
+        if news := self.engine.news():
+            found.append((notices.NEWS, news))
 
     def _report(self, found: list[Notice], kind: int, payload: object) -> None:
         self.note(kind)
@@ -180,6 +166,9 @@ class Connection:
         target = _PHASES.get(kind)
         if target is Phase.OPEN and self.phase is Phase.ENDING:
             # Our close_notify followed the handshake at once.
+            return
+        if target is Phase.ASKING and self.phase is not Phase.HANDSHAKE:
+            # A renegotiation asks; the phase stays.
             return
         if target is not None and target is not self.phase and self.phase is not Phase.CLOSED:
             self.phase = move(self.phase, target)
@@ -203,14 +192,87 @@ class Connection:
     # ---- questions
 
     @property
-    def question(self) -> VerifyQuestion[PeerCertificate] | None:
+    def question(self) -> Question[PeerCertificate] | None:
         """What the handshake waits for."""
-        if self.phase is not Phase.ASKING:
+        if self.phase in (Phase.FAILED, Phase.CLOSED):
             return None
+        ask = _QUESTIONS.get(self.engine.question)
+        return None if ask is None else ask(self)
+
+    def _hello_question(self) -> HelloQuestion:
+        wire, session_id = self.engine.hello() or (b"", None)
+        try:
+            protocols = from_wire(wire)
+        except OptionError:
+            # OpenSSL ends the handshake when it gets there.
+            protocols = ()
+        return HelloQuestion(self.engine.servername(), protocols, session_id)
+
+    def _certificate_question(self) -> CertificateQuestion:
+        return CertificateQuestion(tuple(self.engine.identities()))
+
+    def _verify_question(self) -> VerifyQuestion[PeerCertificate]:
         return VerifyQuestion(self.hostname, self.peer_certificate())
+
+    def _client_question(self) -> ClientQuestion[PeerCertificate]:
+        return ClientQuestion(self.peer_certificate())
+
+    def _session_question(self) -> SessionQuestion:
+        return SessionQuestion(tuple(self.engine.sessions()))
+
+    def _staple_question(self) -> StapleQuestion:
+        return StapleQuestion(self.engine.stapled())
+
+    def use_context(self, context: SecureContext, name: str, *, request_cert: bool, reject_unauthorized: bool) -> None:
+        """Goes on with another context, for a name of the server; sessions are bound to the name."""
+        self.engine.use_context(context._native, request_cert, reject_unauthorized, name.encode())
+        self.request_cert = request_cert
+        self.reject_unauthorized = reject_unauthorized
+
+    def use_identity(self, context: SecureContext) -> None:
+        """Shows the certificates of another context."""
+        self.engine.use_identity(context._native)
+
+    def choose_protocol(self, protocol: bytes) -> None:
+        """Agrees on an application protocol."""
+        self.engine.choose_protocol(protocol)
+
+    def deny_protocol(self, reason: Exception | None) -> None:
+        """Fails the handshake with the alert no_application_protocol; `reason` stands for the failure."""
+        self._denial = reason
+        self.engine.choose_protocol(None)
+
+    def set_session(self, data: bytes) -> bool:
+        """The session for a server to find; answers whether it is one."""
+        return self.engine.set_session(data)
+
+    def offer_session(self, session: ClientSession) -> None:
+        """Lets a client resume, where the session counts for this connection."""
+        settings = self.settings
+        if session.counts_for(
+            self.hostname, settings.context._policy, reject_unauthorized=settings.reject_unauthorized
+        ):
+            self.engine.set_session(session.data, session.authorized)
+
+    def client_session(self, data: bytes | None = None) -> ClientSession | None:
+        """The session with this encoding, or the one in use, bound to this connection."""
+        data = data or self.engine.session()
+        if data is None:
+            return None
+        return ClientSession(self.hostname, self.settings.context._policy, self.authorized, data)
+
+    def staple(self, certificate: bytes, response: bytes) -> None:
+        """The OCSP response to send with a certificate."""
+        self.engine.staple(certificate, response)
+
+    def refuse(self, reason: Exception) -> None:
+        """Why a pre-shared key was not given; the handshake ends by itself."""
+        self._refusal = reason
 
     def check_identity(self) -> ServerIdentityError | None:
         """The standard answer to the question, without building the certificate when all is well."""
+        if self.engine.authenticated_by_key():
+            return None
         names = self.engine.peer_names()
         if names is not None and match_names(self.hostname, names):
             return None
@@ -225,23 +287,74 @@ class Connection:
 
         Where unauthorized peers are not rejected, a refusal is only remembered: see `authorization_error`.
         """
-        if self.phase is not Phase.ASKING:
+        question = self.engine.question
+        if not question or self.phase in (Phase.FAILED, Phase.CLOSED):
             return
-        self._refusal = refusal
-        self.phase = move(self.phase, Phase.HANDSHAKE)
-        self.engine.answer(refusal is None or not self.settings.reject_unauthorized)
+        if self.phase is Phase.ASKING:
+            self.phase = move(self.phase, Phase.HANDSHAKE)
+        accept = refusal is None
+        if question in (Ask.VERIFY, Ask.CLIENT):
+            self._refusal = refusal
+            accept = accept or not self.reject_unauthorized
+        elif refusal is not None:
+            self._refusal = refusal
+        self.engine.answer(accept)
 
     def error(self, failure: object, **details: Any) -> Exception:
         """The exception for the failure of a NOTICE_FAILED; `details` are those of `from_failure`."""
         assert isinstance(failure, _native.Failure)
+        if self._denial is not None and failure.code == "ERR_SSL_NO_APPLICATION_PROTOCOL":
+            return self._denial
         return from_failure(failure, server=self.settings.server, refusal=self._refusal, **details)
+
+    # ---- renegotiation (TLS 1.2)
+
+    @property
+    def busy(self) -> bool:
+        """Whether application data has to wait: for a renegotiation, or for an answer about it."""
+        return self.engine.busy
+
+    def renegotiate(self, request_cert: bool | None, reject_unauthorized: bool | None) -> None:
+        """Begins a renegotiation; a server's has a new policy, where one is given.
+
+        Raises:
+            PeerError: The protocol version has none.
+        """
+        request = self.request_cert if request_cert is None else request_cert
+        reject = self.reject_unauthorized if reject_unauthorized is None else reject_unauthorized
+        try:
+            self.engine.renegotiate(request, reject)
+        except _native.NativeError as error:
+            raise from_failure(error.args[0], server=self.settings.server) from None
+        if self.settings.server:
+            self.request_cert, self.reject_unauthorized = request, reject
+
+    def disable_renegotiation(self) -> None:
+        """A peer that renegotiates from now on ends the connection."""
+        self.engine.disable_renegotiation()
+
+    def watch(self, asks: Ask) -> None:
+        """Collects what `asks` says from now on."""
+        self.engine.watch(asks)
+
+    def use_psk(self, ask: Callable[[bytes | None], object], hint: str | None) -> None:
+        """Lets pre-shared keys be used; `ask` is called in the midst of a handshake (see the core's `set_psk`).
+
+        Raises:
+            StateError: The hint is too long (``ERR_TLS_PSK_SET_IDENTITY_HINT_FAILED``).
+        """
+        try:
+            self.engine.set_psk(ask, hint)
+        except _native.NativeError:
+            raise StateError("Failed to set PSK identity hint", code="ERR_TLS_PSK_SET_IDENTITY_HINT_FAILED") from None
 
     # ---- what was negotiated
 
     @property
     def authorized(self) -> bool:
         """Whether the peer proved who it is."""
-        if self.settings.server and not self.settings.request_cert:
+        if (self.settings.server and not self.request_cert) or self.engine.question:
+            # What is still being asked is not known to be so.
             return False
         return self.authorization_error is None
 
@@ -249,14 +362,14 @@ class Connection:
     def authorization_error(self) -> str | None:
         """Why the peer is not authorized: a code, such as ``"CERT_HAS_EXPIRED"``."""
         engine = self.engine
-        if self.settings.server and not self.settings.request_cert:
+        if self.settings.server and not self.request_cert:
             return None
-        if engine.peer_certificate() is None:
-            # A client that showed none, or a server with an anonymous suite.
-            return "UNABLE_TO_GET_ISSUER_CERT"
-        result = engine.verify_result()
-        if result:
-            return verification_code(result)
+        if not engine.authenticated_by_key():
+            if engine.peer_certificate() is None:
+                # A client that showed none, or a server with an anonymous suite.
+                return "UNABLE_TO_GET_ISSUER_CERT"
+            if result := engine.verify_result():
+                return verification_code(result)
         if self._refusal is None:
             return None
         return str(getattr(self._refusal, "code", ServerIdentityError.default_code))
@@ -274,7 +387,7 @@ class Connection:
     @property
     def ephemeral_key_info(self) -> EphemeralKeyInfo | None:
         group = self.engine.group()
-        return None if group is None else _ephemeral_key(group)
+        return None if group is None else ephemeral_key(group)
 
     def peer_certificate(self, detailed: bool = True) -> PeerCertificate:
         """The peer's certificate, `detailed` with the chain that was verified or sent; empty without one."""
@@ -287,28 +400,19 @@ class Connection:
         return PeerCertificate.from_chain([] if own is None else [own])
 
 
-def _ephemeral_key(group: str) -> EphemeralKeyInfo:
-    name, size = _GROUPS.get(group.lower(), (group, None))
-    if "mlkem" in name.lower():
-        return EphemeralKeyInfo("KEM", name, size)
-    if name.startswith("ffdhe"):
-        return EphemeralKeyInfo("DH", name, int(name.removeprefix("ffdhe")))
-    return EphemeralKeyInfo("ECDH", name, size)
-
-
-# The names that certificates use for the same curves, and the sizes of their keys in bits.
-_GROUPS = {
-    "secp256r1": ("prime256v1", 256),
-    "secp384r1": ("secp384r1", 384),
-    "secp521r1": ("secp521r1", 521),
-    "x25519": ("X25519", 253),
-    "x448": ("X448", 448),
-}
-
 _PHASES = {
     notices.ASKING: Phase.ASKING,
     notices.SECURE: Phase.OPEN,
     notices.ENDED: Phase.ENDING,
     notices.FINISHED: Phase.ENDING,
     notices.FAILED: Phase.FAILED,
+}
+
+_QUESTIONS: dict[int, Callable[[Connection], Question[PeerCertificate]]] = {
+    Ask.HELLO: Connection._hello_question,
+    Ask.CERTIFICATE: Connection._certificate_question,
+    Ask.VERIFY: Connection._verify_question,
+    Ask.CLIENT: Connection._client_question,
+    Ask.SESSION: Connection._session_question,
+    Ask.STAPLE: Connection._staple_question,
 }

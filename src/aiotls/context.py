@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, NoReturn, Unpack
 
@@ -13,6 +14,7 @@ from .credentials import KeySource
 from .defaults import add_check
 from .errors import Failure, OptionError, option_failure
 from .keywords import ContextKeywords
+from .tickets import TicketKeyRing
 from .trust import ca_certificates, parse_certificates, trust_store
 from .versions import VERSION_NUMBERS
 
@@ -38,6 +40,8 @@ def create_secure_context(**options: Unpack[ContextKeywords]) -> SecureContext:
             - ``honor_cipher_order``: a server chooses by its own order.
             - ``session_id_context``: at most 32 bytes; sessions of another one are not taken.
             - ``session_timeout``: in whole seconds, 300 by default.
+            - ``ticket_keys``: 48 bytes for session tickets, or a `TicketKeyRing`; random ones by default.
+            - ``crl``: revocation lists, PEM, one or a list; every certificate of a chain is then looked up.
 
     Raises:
         OptionError: An option is unknown, has a wrong type or value, or cannot be used; the error names it.
@@ -57,13 +61,21 @@ class SecureContext:
     It has no public methods.  It holds private keys, so it cannot be pickled.
     """
 
-    __slots__ = ("_native", "_summary")
+    __slots__ = ("_has_identity", "_native", "_policy", "_summary", "_tickets")
+
+    _has_identity: bool
 
     _native: _native.Context
+    _policy: bytes
+    """What decides whom it trusts, and who it is itself: sessions are bound to it."""
+    _tickets: TicketKeyRing
     _summary: str
 
     def __init__(self, options: ContextOptions) -> None:
         object.__setattr__(self, "_native", _build(options))
+        object.__setattr__(self, "_has_identity", bool(options.chains and options.keys))
+        object.__setattr__(self, "_policy", _policy(options))
+        object.__setattr__(self, "_tickets", options.tickets or TicketKeyRing())
         object.__setattr__(self, "_summary", _summary(options))
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -91,6 +103,24 @@ def _summary(options: ContextOptions) -> str:
         f"min_version={options.min_version!r}, max_version={options.max_version!r}, "
         f"certificates={len(options.chains)}, keys={len(options.keys)}, ca={ca}"
     )
+
+
+def _trust(options: ContextOptions) -> bytes:
+    """A digest of what decides whether a peer's certificate is good."""
+    return _digest(options.ca, options.crls, (bytes((options.allow_partial_trust_chain,)),))
+
+
+def _policy(options: ContextOptions) -> bytes:
+    return _digest((_trust(options),), options.chains)
+
+
+def _digest(*groups: tuple[bytes, ...] | None) -> bytes:
+    digest = hashlib.sha256()
+    for texts in groups:
+        digest.update(b"-" if texts is None else len(texts).to_bytes(4, "big"))
+        for text in texts or ():
+            digest.update(hashlib.sha256(text).digest())
+    return digest.digest()
 
 
 def _build(options: ContextOptions) -> _native.Context:
@@ -134,12 +164,12 @@ def _set_options(context: _native.Context, options: ContextOptions) -> None:
         _take("ecdh_curve", context.set_groups, options.ecdh_curve, words="Failed to set ECDH curve")
     if options.sigalgs is not None:
         _take("sigalgs", context.set_sigalgs, options.sigalgs, words="it holds an unknown signature algorithm")
-    context.set_session_id_context(options.session_id_context)
+    context.set_session_id_context(options.session_id_context, _trust(options))
     context.set_session_timeout(options.session_timeout)
 
 
 def _set_trust(context: _native.Context, options: ContextOptions) -> None:
-    context.set_trust(trust_store(options.ca), options.allow_partial_trust_chain)
+    context.set_trust(trust_store(options.ca, options.crls), options.allow_partial_trust_chain)
     for certificate in ca_certificates(options.ca or ()):
         context.add_client_ca(certificate)
 

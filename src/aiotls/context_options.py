@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from . import checks
-from .credentials import KeySource, read_ca, read_chains, read_keys
+from .credentials import KeySource, read_ca, read_chains, read_crls, read_keys
 from .defaults import defaults
 from .errors import OptionError
 from .keywords import CONTEXT_NAMES, check_names
+from .tickets import TicketKeyRing, parse_ticket_keys
 from .versions import parse_method, parse_version
 
 
@@ -33,6 +34,10 @@ class ContextOptions:
     session_id_context: bytes
     session_timeout: int
     """In seconds."""
+    crls: tuple[bytes, ...]
+    """PEM texts of revocation lists; without any, nothing is looked up."""
+    tickets: TicketKeyRing | None
+    """None for random keys."""
 
     @classmethod
     def parse(
@@ -64,6 +69,8 @@ class ContextOptions:
             honor_cipher_order=checks.flag(keywords, "honor_cipher_order", server),
             session_id_context=_session_id_context(keywords.get("session_id_context")),
             session_timeout=_session_timeout(keywords.get("session_timeout")),
+            crls=read_crls(keywords.get("crl")),
+            tickets=checks.optional(keywords, "ticket_keys", parse_ticket_keys),
         )
 
 

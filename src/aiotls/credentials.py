@@ -106,6 +106,20 @@ def read_ca(ca: object) -> tuple[bytes, ...] | None:
     return _certificates(ca, "ca")
 
 
+def read_crls(crl: object) -> tuple[bytes, ...]:
+    """The revocation lists of the option `crl`, as they were given: PEM texts.
+
+    Args:
+        crl: PEM, a path, or a list of those; None, False and what is empty mean none.
+
+    Raises:
+        OptionError: A value has a wrong type or cannot be read.
+    """
+    if isinstance(crl, list | tuple):
+        return tuple(_contents(item, f"crl[{index}]") for index, item in enumerate(crl))
+    return () if _absent(crl) else (_contents(crl, "crl"),)
+
+
 def _certificates(value: object, option: str) -> tuple[bytes, ...] | None:
     if isinstance(value, list | tuple):
         return tuple(_certificate(item, f"{option}[{index}]") for index, item in enumerate(value))

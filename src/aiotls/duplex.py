@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 
 from . import checks
 from .emitter import Emitter, Listener
-from .errors import OptionTypeError, StateError, StreamDestroyed, WriteAfterEnd
+from .errors import StateError, StreamDestroyed, WriteAfterEnd
 
 Data = bytes | bytearray | memoryview
 
@@ -319,12 +319,17 @@ class Duplex(Emitter):
 
     def _control_reading(self) -> None:
         """Takes data from the peer, or leaves it there."""
-        wanted = not self._paused and (
-            self._flowing or self._reader is not None or self._held < self.high_water_mark or not self._held
+        wanted = self._reads_ahead() or (
+            not self._paused
+            and (self._flowing or self._reader is not None or self._held < self.high_water_mark or not self._held)
         )
         if wanted is not self._taking:
             self._taking = wanted
             self._take_data(wanted)
+
+    def _reads_ahead(self) -> bool:
+        """Whether something has to be read that may stand behind data."""
+        return False
 
     def _discard(self) -> None:
         """Throws away what is held."""
@@ -355,7 +360,7 @@ class Duplex(Emitter):
                 raise self._error if self._error is not None else StreamDestroyed()
             raise WriteAfterEnd
         if not isinstance(data, bytes):
-            data = _as_bytes(data)
+            data = checks.octets("data", data)
         self._sent += len(data)
         if self._write(data) < self.high_water_mark:
             return True
@@ -489,12 +494,3 @@ class Duplex(Emitter):
     def _after_end(self) -> None:
         """The end was read."""
         raise NotImplementedError
-
-
-def _as_bytes(data: object) -> bytes:
-    try:
-        return bytes(memoryview(data))  # type: ignore[arg-type]
-    except TypeError:
-        raise OptionTypeError(
-            f"data must be bytes or another object with the buffer protocol, not {type(data).__name__}", option="data"
-        ) from None

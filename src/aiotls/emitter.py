@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar, Self
 
-from .errors import OptionError, OptionTypeError
+from .errors import OptionError, OptionTypeError, presentable
 from .names import snake_case
 
 Listener = Callable[..., Any]
@@ -120,7 +120,7 @@ class Emitter:
             try:
                 result = listener(*arguments)
             except BaseException as error:
-                self._listener_failed(event, error, arguments)
+                self._listener_failed(event, presentable(error), arguments)
                 if isinstance(error, KeyboardInterrupt | SystemExit):
                     raise
             else:
@@ -135,8 +135,14 @@ class Emitter:
 
         def done(task: asyncio.Task[Any]) -> None:
             tasks.discard(task)
-            if not task.cancelled() and (error := task.exception()) is not None:
-                self._listener_failed(event, error, arguments)
+            if task.cancelled() and task.cancelling():
+                self._listener_cancelled(arguments)
+                self._task_done()
+                return
+            # One that raises CancelledError by itself has failed.
+            error = asyncio.CancelledError() if task.cancelled() else task.exception()
+            if error is not None:
+                self._listener_failed(event, presentable(error), arguments)
             self._task_done()
 
         task.add_done_callback(done)
@@ -144,7 +150,10 @@ class Emitter:
     def _task_done(self) -> None:
         """A task of an ``async`` listener has ended."""
 
-    def _listener_failed(self, event: str, error: BaseException, arguments: tuple[Any, ...]) -> None:
+    def _listener_cancelled(self, arguments: tuple[Any, ...]) -> None:
+        """The task of an ``async`` listener was cancelled, perhaps because the loop ends; subclasses clean up."""
+
+    def _listener_failed(self, event: str, error: Exception, arguments: tuple[Any, ...]) -> None:
         """A listener raised; subclasses say who is told."""
         raise NotImplementedError
 

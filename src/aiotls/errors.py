@@ -323,6 +323,8 @@ def from_failure(
     """
     if failure.kind == "refused" and refusal is not None:
         return refusal
+    if failure.kind == "eof" and not handshaking:
+        return ConnectionLost("The peer has ended in the midst of a renegotiation", **where)
     if failure.kind == "eof" or (handshaking and failure.errno in _HANG_UPS):
         message = SERVER_HANG_UP if server else CLIENT_HANG_UP
         return ConnectionLost(message, errno=errno_numbers.ECONNRESET, **where)
@@ -367,6 +369,18 @@ def option_failure(failure: Failure, option: str, message: str = "", code: str =
     )
 
 
+def presentable(error: BaseException) -> Exception:
+    """What may stand for an exception of a user's function, wherever it is raised later.
+
+    What ends a coroutine, a generator or a program, such as a cancellation, may not do that somewhere else.
+    """
+    if isinstance(error, Exception) and not isinstance(error, StopIteration | StopAsyncIteration):
+        return error
+    stand_in = StateError(f"a function ended with {type(error).__name__} instead of an answer")
+    stand_in.__cause__ = error
+    return stand_in
+
+
 def errno_name(number: int | None) -> str:
     """The name of a system error number, such as ``"ECONNRESET"``."""
     return errno_numbers.errorcode.get(number or 0, "UNKNOWN")
@@ -374,9 +388,8 @@ def errno_name(number: int | None) -> str:
 
 def _openssl_error(failure: Failure) -> TLSError:
     code = failure.code or ProtocolError.default_code
-    kind: type[TLSError] = _OPENSSL_CLASSES.get(code, ProtocolError)
-    if failure.alert_received is not None:
-        kind = AlertReceived
+    other = ProtocolError if failure.alert_received is None else AlertReceived
+    kind: type[TLSError] = _OPENSSL_CLASSES.get(code, other)
     return kind(
         failure.reason or "the TLS connection failed",
         code=code,
@@ -406,6 +419,8 @@ _OPENSSL_CLASSES: dict[str, type[PeerError]] = {
     "ERR_SSL_CERTIFICATE_VERIFY_FAILED": VerificationError,
     "ERR_SSL_DH_KEY_TOO_SMALL": WeakParametersError,
     "ERR_SSL_NO_RENEGOTIATION": RenegotiationError,
+    "ERR_TLS_RENEGOTIATION_DISABLED": RenegotiationError,
+    "ERR_TLS_SESSION_ATTACK": RenegotiationError,
 }
 
 HINTS = {

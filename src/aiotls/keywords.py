@@ -18,6 +18,8 @@ from .names import snake_case
 
 if TYPE_CHECKING:
     from .context import SecureContext
+    from .psk import PSK
+    from .tickets import TicketKeyRing
 
 
 class ContextKeywords(TypedDict, total=False):
@@ -35,9 +37,11 @@ class ContextKeywords(TypedDict, total=False):
     max_version: str | ssl.TLSVersion | None
     secure_protocol: str | None
     secure_options: int | None
+    crl: CertificateInput
     honor_cipher_order: bool | None
     session_id_context: str | None
     session_timeout: int | None
+    ticket_keys: bytes | bytearray | memoryview | TicketKeyRing | None
 
 
 class SocketKeywords(ContextKeywords, total=False):
@@ -55,6 +59,7 @@ class SocketKeywords(ContextKeywords, total=False):
     no_delay: bool | None
     keep_alive: bool | None
     keep_alive_initial_delay: float | None
+    enable_trace: bool | None
 
 
 class ClientKeywords(SocketKeywords, total=False):
@@ -62,6 +67,8 @@ class ClientKeywords(SocketKeywords, total=False):
 
     servername: str | Literal[False] | None
     check_server_identity: Callable[[str, Any], Any] | None
+    session: bytes | bytearray | memoryview | None
+    request_ocsp: bool | None
 
 
 class ConnectKeywords(ClientKeywords, total=False):
@@ -77,22 +84,34 @@ class ConnectKeywords(ClientKeywords, total=False):
     local_port: int | None
     auto_select_family: bool | None
     auto_select_family_attempt_timeout: float | None
+    psk_callback: Callable[[str | None], PSK | None] | None
 
 
-class ServerKeywords(SocketKeywords, total=False):
-    """The options of `create_server`."""
+class ServerSideKeywords(SocketKeywords, total=False):
+    """What a server's connections take besides."""
 
     request_cert: bool | None
     pause_on_connect: bool | None
+    alpn_callback: Callable[..., Any] | None
+    sni_callback: Callable[[str], Any] | None
+    check_client_identity: Callable[..., Any] | None
+    psk_identity_hint: str | None
 
 
-class WrapKeywords(ClientKeywords, total=False):
+class ServerKeywords(ServerSideKeywords, total=False):
+    """The options of `create_server`."""
+
+    max_connections: int | None
+    drop_max_connection: bool | None
+    psk_callback: Callable[..., bytes | None] | None
+
+
+class WrapKeywords(ClientKeywords, ServerSideKeywords, total=False):
     """The options of `TLSSocket`."""
 
     is_server: bool | None
     host: str | None
-    request_cert: bool | None
-    pause_on_connect: bool | None
+    psk_callback: Callable[..., Any] | None
 
 
 CONTEXT_NAMES: frozenset[str] = ContextKeywords.__optional_keys__

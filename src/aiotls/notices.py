@@ -8,6 +8,7 @@ from ._native import NOTICE_ACCEPTED as ACCEPTED
 from ._native import NOTICE_ASKING as ASKING
 from ._native import NOTICE_DATA as DATA
 from ._native import NOTICE_DRAIN as DRAIN
+from ._native import NOTICE_DROPPED as DROPPED
 from ._native import NOTICE_ENDED as ENDED
 from ._native import NOTICE_FAILED as FAILED
 from ._native import NOTICE_FINISHED as FINISHED
@@ -20,6 +21,7 @@ __all__ = [
     "ASKING",
     "DATA",
     "DRAIN",
+    "DROPPED",
     "ENDED",
     "FAILED",
     "FINISHED",

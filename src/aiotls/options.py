@@ -12,9 +12,11 @@ from typing import Any, Self
 from . import alpn, checks
 from .context import SecureContext
 from .context_options import ContextOptions
+from .defaults import defaults
 from .errors import OptionError, OptionTypeError
 from .identity import ascii_hostname, is_address
 from .keywords import CONTEXT_NAMES, ConnectKeywords, ServerKeywords, WrapKeywords, check_names
+from .session import ClientSession
 
 HIGH_WATER_MARK = 65536
 """The default of `high_water_mark`, in bytes."""
@@ -40,6 +42,18 @@ class SocketOptions:
     """What the certificate of the server must be made for, ASCII; empty on a server."""
     check_server_identity: Callable[[str, Any], Any] | None
     """The user's own check, plain or async; None is the usual one."""
+    check_client_identity: Callable[..., Any] | None
+    sni_callback: Callable[[str], Any] | None
+    alpn_callback: Callable[..., Any] | None
+    psk_callback: Callable[..., Any] | None
+    psk_identity_hint: str | None
+    session: ClientSession | None
+    """What a client offers to resume."""
+    request_ocsp: bool
+    enable_trace: bool
+    client_reneg_limit: int
+    client_reneg_window: float
+    """In seconds."""
     require_close_notify: bool
     handshake_timeout: float
     close_timeout: float
@@ -93,7 +107,7 @@ class ConnectOptions(SocketOptions):
         """
         check_names(keywords, ConnectKeywords.__optional_keys__, "connect")
         port = checks.optional(keywords, "port", checks.port)
-        path = checks.optional(keywords, "path", _path)
+        path = checks.optional(keywords, "path", unix_path)
         socket = keywords.get("socket")
         if port is None and path is None and socket is None:
             raise OptionTypeError("connect needs a port, a path or a socket", option="port", code="ERR_MISSING_ARGS")
@@ -119,6 +133,9 @@ class ConnectOptions(SocketOptions):
 class ServerOptions(SocketOptions):
     """What `create_server` was asked for; the connections that it accepts take it as their own."""
 
+    max_connections: int | None
+    """None for no limit."""
+
     @classmethod
     def parse(cls, keywords: Mapping[str, object]) -> Self:
         """Checks the keywords of `create_server`: `ServerKeywords`.
@@ -127,7 +144,12 @@ class ServerOptions(SocketOptions):
             OptionError: An option is unknown, has a wrong type or a wrong value; the error names it.
         """
         check_names(keywords, ServerKeywords.__optional_keys__, "create_server")
-        return cls(**_socket_fields(keywords, True, "create_server"))
+        # Connections over the limit are always dropped; the option is taken for the sake of its name in the reference.
+        checks.flag(keywords, "drop_max_connection", False)
+        return cls(
+            **_socket_fields(keywords, True, "create_server"),
+            max_connections=checks.optional(keywords, "max_connections", count),
+        )
 
 
 def _socket_fields(keywords: Mapping[str, object], server: bool, function: str) -> dict[str, Any]:
@@ -142,12 +164,22 @@ def _socket_fields(keywords: Mapping[str, object], server: bool, function: str) 
         "servername": servername,
         "hostname": hostname,
         "check_server_identity": checks.optional(keywords, "check_server_identity", checks.function),
+        "check_client_identity": checks.optional(keywords, "check_client_identity", checks.function),
+        "sni_callback": checks.optional(keywords, "sni_callback", checks.function),
+        "alpn_callback": _alpn_callback(keywords),
+        "psk_callback": checks.optional(keywords, "psk_callback", checks.function),
+        "psk_identity_hint": checks.optional(keywords, "psk_identity_hint", checks.text),
+        "session": checks.optional(keywords, "session", ClientSession.decode),
+        "request_ocsp": checks.flag(keywords, "request_ocsp", False),
+        "enable_trace": checks.flag(keywords, "enable_trace", False),
+        "client_reneg_limit": defaults.client_reneg_limit,
+        "client_reneg_window": defaults.client_reneg_window,
         "require_close_notify": checks.flag(keywords, "require_close_notify", False),
         "handshake_timeout": _seconds(keywords, "handshake_timeout", HANDSHAKE_TIMEOUT),
         "close_timeout": _seconds(keywords, "close_timeout", CLOSE_TIMEOUT),
         "allow_half_open": checks.optional(keywords, "allow_half_open", checks.boolean),
         "pause_on_connect": checks.flag(keywords, "pause_on_connect", False),
-        "high_water_mark": HIGH_WATER_MARK if mark is None else _count("high_water_mark", mark),
+        "high_water_mark": HIGH_WATER_MARK if mark is None else count("high_water_mark", mark),
         "timeout": checks.optional(keywords, "timeout", _idle_timeout) or None,
         "no_delay": checks.flag(keywords, "no_delay", True),
         "keep_alive": checks.flag(keywords, "keep_alive", False),
@@ -206,7 +238,19 @@ def _idle_timeout(option: str, value: object) -> float:
     return checks.seconds(option, value, zero=True)
 
 
-def _count(option: str, value: object) -> int:
+def _alpn_callback(keywords: Mapping[str, object]) -> Callable[..., Any] | None:
+    callback = checks.optional(keywords, "alpn_callback", checks.function)
+    if callback is not None and keywords.get("alpn_protocols") is not None:
+        raise OptionTypeError(
+            "alpn_callback and alpn_protocols both choose the protocol; give one of them",
+            option="alpn_callback",
+            code="ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS",
+        )
+    return callback
+
+
+def count(option: str, value: object) -> int:
+    """A number of bytes or of connections."""
     return checks.integer(option, value, 0, 2**31 - 1)
 
 
@@ -214,7 +258,8 @@ def _host(option: str, value: object) -> str:
     return ascii_hostname(value, option)
 
 
-def _path(option: str, value: object) -> str:
+def unix_path(option: str, value: object) -> str:
+    """The name of a Unix socket."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if not isinstance(value, str):

@@ -1,21 +1,22 @@
 """Server: accepts TLS connections."""
 
 import asyncio
-import errno as errno_numbers
 import os
 import socket
+import sys
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, ClassVar, Self, Unpack
 
 from . import checks, notices
-from .connection import ConnectionSettings
-from .emitter import Emitter, Listener
-from .errors import ConnectError, OptionTypeError, StateError, errno_name
+from .binding import bind, bind_path
+from .errors import ConnectError, OptionError, OptionTypeError, StateError, errno_name
 from .keywords import ServerKeywords
-from .options import ServerOptions
-from .socket_info import Address
+from .options import ServerOptions, unix_path
+from .server_policy import ServerPolicy
+from .socket_info import Address, DropInfo
 from .tls_socket import TLSSocket
 from .wires.choice import check_stream
 from .wires.reactor import ReactorListener, ReactorWire
@@ -30,7 +31,10 @@ def create_server(listener: Callable[[TLSSocket], Any] | None = None, **options:
     Args:
         listener: A plain or ``async`` function, added to ``"secure_connection"``.
         options: Among others ``key``, ``cert``, ``ca``, ``alpn_protocols``, ``request_cert``,
-            ``reject_unauthorized``, ``handshake_timeout`` (seconds), ``secure_context``.
+            ``reject_unauthorized``, ``handshake_timeout`` (seconds), ``secure_context``; functions that decide in the
+            midst of a handshake: ``sni_callback(servername)``, ``alpn_callback(socket, servername, protocols)``,
+            ``check_client_identity(socket, certificate)``, plain or ``async``, and the plain
+            ``psk_callback(socket, identity)``; ``max_connections``.
 
     Raises:
         OptionError: An option cannot work; the error names it.
@@ -55,26 +59,40 @@ def create_server(listener: Callable[[TLSSocket], Any] | None = None, **options:
     return server
 
 
-class Server(Emitter):
+class Server(ServerPolicy):
     """A TLS server; `create_server` makes it.
 
     Events: ``"listening"``; ``"connection"(socket)`` before the handshake; ``"secure_connection"(socket)`` after it;
     ``"tls_client_error"(error, socket)`` once for each connection that never became secure;
-    ``"keylog"(line, socket)``; ``"error"(error)``; ``"close"``.
+    ``"keylog"(line, socket)``; ``"drop"(info)`` for a connection over `max_connections`; ``"error"(error)``;
+    ``"close"``.
+
+    Requests, whose listeners answer by what they return, plain or ``async``: ``"new_session"(id, data)``,
+    ``"resume_session"(id) -> bytes | None``, ``"ocsp_request"(certificate, issuer) -> bytes | None``.  One that raises
+    ends its connection.
     """
 
     EVENTS: ClassVar[frozenset[str]] = frozenset(
-        {"close", "connection", "error", "keylog", "listening", "secure_connection", "tls_client_error"}
+        {
+            "close",
+            "connection",
+            "drop",
+            "error",
+            "keylog",
+            "listening",
+            "new_session",
+            "ocsp_request",
+            "resume_session",
+            "secure_connection",
+            "tls_client_error",
+        }
     )
 
     __slots__ = (
         "_address",
         "_closed",
         "_listeners_below",
-        "_loop",
-        "_options",
         "_path",
-        "_settings",
         "_sockets",
         "_told_close",
         "_waiters",
@@ -82,10 +100,7 @@ class Server(Emitter):
     )
 
     def __init__(self, options: ServerOptions) -> None:
-        super().__init__()
-        self._options = options
-        self._settings = self._current_settings()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        super().__init__(options)
         self._listeners_below: list[ReactorListener] = []
         self._sockets: set[TLSSocket] = set()
         self._address: Address | None = None
@@ -94,16 +109,6 @@ class Server(Emitter):
         self._told_close = False
         self._waiters: list[asyncio.Future[None]] = []
         self.listening = False
-
-    @property
-    def allow_half_open(self) -> bool:
-        """Whether the sockets stay writable after the peer has ended."""
-        return bool(self._options.allow_half_open)
-
-    @property
-    def pause_on_connect(self) -> bool:
-        """Whether the sockets start paused."""
-        return self._options.pause_on_connect
 
     # ---- listening
 
@@ -140,18 +145,22 @@ class Server(Emitter):
             ConnectError: When awaited: the system refuses, with ``EADDRINUSE`` and the like as `code`; without an
                 ``await`` it is told to the ``"error"`` listeners.
         """
-        if self.listening or self._listeners_below:
-            raise StateError("the server is listening already", code="ERR_SERVER_ALREADY_LISTEN")
         if self._closed:
             raise StateError("the server was closed; make another one", code="ERR_SERVER_NOT_RUNNING")
+        if self.listening or self._listeners_below:
+            raise StateError("the server is listening already", code="ERR_SERVER_ALREADY_LISTEN")
         if port is not None:
             port = checks.port("port", port)
+        if host is not None:
+            host = checks.text("host", host)
+        if path is not None:
+            path = unix_path("path", path)
+        if sock is not None and not isinstance(sock, socket.socket):
+            raise checks.wrong_type("sock", "a socket.socket", sock)
         backlog = checks.integer("backlog", backlog, 0, 2**31 - 1)
         self._loop = loop = asyncio.get_running_loop()
         if fd is not None:
-            sock = socket.socket(fileno=checks.integer("fd", fd, 0, 2**31 - 1))
-        if path is not None:
-            path = os.fspath(path)
+            sock = _adopt(checks.integer("fd", fd, 0, 2**31 - 1))
         task = loop.create_task(self._listen(port or 0, host, path, sock, backlog, reuse_port, ipv6_only))
         task.add_done_callback(self._listen_done)
         return task
@@ -173,10 +182,10 @@ class Server(Emitter):
             if sock is not None:
                 sockets = [sock]
             elif path is not None:
-                sockets = [_bind_path(path)]
+                sockets = [bind_path(path)]
                 self._path = path
             else:
-                sockets = await _bind(self._loop, host, port, reuse_port, ipv6_only)
+                sockets = await bind(self._loop, host, port, reuse_port, ipv6_only)
             for below in sockets:
                 below.setblocking(False)
                 below.listen(backlog)
@@ -188,6 +197,7 @@ class Server(Emitter):
             for below in sockets:
                 below.close()
             raise StateError("the server was closed before it listened", code="ERR_SERVER_NOT_RUNNING")
+        self._address = Address.of(sockets[0].getsockname())
         for below in sockets:
             self._listeners_below.append(
                 ReactorListener(
@@ -197,10 +207,10 @@ class Server(Emitter):
                     self,
                     handshake_timeout=self._options.handshake_timeout,
                     no_delay=self._options.no_delay and below.family != getattr(socket, "AF_UNIX", None),
-                    announce="connection" in self._listeners,
+                    announce=self._announces,
+                    most=self._room,
                 )
             )
-        self._address = Address.of(sockets[0].getsockname())
         self.listening = True
         self._emit("listening")
         return self
@@ -214,27 +224,23 @@ class Server(Emitter):
         """What the server listens on; None while it does not."""
         return self._address if self.listening else None
 
-    def on(self, event: str, listener: Listener) -> Self:
-        """Adds a listener, see `Emitter.on`; those for the handshake count for connections accepted later."""
-        super().on(event, listener)
-        if event in ("connection", "keylog"):
-            self._settings = self._current_settings()
-            for below in self._listeners_below:
-                below.update(self._settings.native(), announce="connection" in self._listeners)
-        return self
-
-    def _current_settings(self) -> ConnectionSettings:
-        options = self._options
-        return ConnectionSettings(
-            context=options.secure_context,
-            server=True,
-            request_cert=options.request_cert,
-            reject_unauthorized=options.reject_unauthorized,
-            alpn=options.alpn,
-            keylog="keylog" in self._listeners,
-        )
-
     # ---- connections
+
+    def _renew(self) -> None:
+        super()._renew()
+        if self._listeners_below:
+            native = self._settings.native()
+            for below in self._listeners_below:
+                below.update(native, announce=self._announces, most=self._room)
+
+    @property
+    def _announces(self) -> bool:
+        """Whether a connection must be known here before its handshake begins."""
+        return "connection" in self._listeners or self._options.psk_callback is not None
+
+    @property
+    def _room(self) -> int:
+        return sys.maxsize if self._most is None else max(0, self._most - self._injected())
 
     def handle_connection(self, stream: Any) -> TLSSocket:
         """Serves a connection that came some other way.
@@ -247,8 +253,15 @@ class Server(Emitter):
         """
         check_stream(stream)
         self._loop = asyncio.get_running_loop()
+        full = self._most is not None and self.get_connections() >= self._most
         tls = self._new_socket()
         tls._wrap(stream)
+        if full:
+            names = getattr(stream[1] if isinstance(stream, tuple) else stream, "get_extra_info", lambda name: None)
+            self._emit("drop", DropInfo.of(names("sockname"), names("peername")))
+            tls.destroy()
+            return tls
+        self._renew_room()
         self._emit("connection", tls)
         return tls
 
@@ -267,6 +280,14 @@ class Server(Emitter):
         else:
             tls._notice(kind, payload)
 
+    def _dropped(self, fd: int) -> None:
+        with socket.socket(fileno=fd) as below:
+            try:
+                info = DropInfo.of(below.getsockname(), below.getpeername())
+            except OSError:
+                info = DropInfo.of(below.getsockname(), None)
+        self._emit("drop", info)
+
     def _accept_failed(self, errno: int) -> None:
         error = OSError(errno, f"accepting pauses: {os.strerror(errno)}")
         if not self._emit("error", error) and self._loop is not None:
@@ -282,12 +303,26 @@ class Server(Emitter):
 
     def _socket_closed(self, tls: TLSSocket) -> None:
         self._sockets.discard(tls)
+        self._renew_room()
         self._close_when_over()
 
     def get_connections(self) -> int:
         """How many connections are open, those in their handshake included."""
-        injected = sum(1 for tls in self._sockets if not isinstance(tls._wire, ReactorWire))
-        return injected + sum(below.connections() for below in self._listeners_below)
+        return self._injected() + sum(below.connections() for below in self._listeners_below)
+
+    @property
+    def connections(self) -> int:
+        """The old name of `get_connections`."""
+        warnings.warn("Server.connections is deprecated; use get_connections()", DeprecationWarning, stacklevel=2)
+        return self.get_connections()
+
+    def _injected(self) -> int:
+        return sum(1 for tls in self._sockets if not isinstance(tls._wire, ReactorWire) or tls._below is not None)
+
+    def _renew_room(self) -> None:
+        """The number of connections that came some other way has changed."""
+        if self._most is not None:
+            self._renew()
 
     # ---- the end
 
@@ -358,7 +393,12 @@ class Server(Emitter):
     def _task_done(self) -> None:
         self._close_when_over()
 
-    def _listener_failed(self, event: str, error: BaseException, arguments: tuple[Any, ...]) -> None:
+    def _listener_cancelled(self, arguments: tuple[Any, ...]) -> None:
+        for each in arguments:
+            if isinstance(each, TLSSocket):
+                each.destroy()
+
+    def _listener_failed(self, event: str, error: Exception, arguments: tuple[Any, ...]) -> None:
         """A listener raised: its connection ends, where the event is about one; the server goes on."""
         tls = next((each for each in arguments if isinstance(each, TLSSocket)), None)
         if tls is not None and event != "tls_client_error":
@@ -373,64 +413,8 @@ class Server(Emitter):
         return f"<Server {state} {self._address or ''}".rstrip() + ">"
 
 
-async def _bind(
-    loop: asyncio.AbstractEventLoop, host: str | None, port: int, reuse_port: bool, ipv6_only: bool
-) -> list[socket.socket]:
-    if host is None or host == "":
-        try:
-            return [_bind_address(socket.AF_INET6, ("::", port), reuse_port, ipv6_only)]
-        except OSError as error:
-            if error.errno not in (errno_numbers.EAFNOSUPPORT, errno_numbers.EADDRNOTAVAIL):
-                raise
-            return [_bind_address(socket.AF_INET, ("0.0.0.0", port), reuse_port, ipv6_only)]
+def _adopt(fd: int) -> socket.socket:
     try:
-        infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
-        raise ConnectError(
-            f"getaddrinfo ENOTFOUND {host}", code="ENOTFOUND", syscall="getaddrinfo", host=host, port=port
-        ) from error
-    family, _, _, _, address = infos[0]
-    return [_bind_address(family, address, reuse_port, ipv6_only)]
-
-
-def _bind_address(family: int, address: Any, reuse_port: bool, ipv6_only: bool) -> socket.socket:
-    below = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        below.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            below.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            below.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(ipv6_only))
-        below.bind(address)
-    except BaseException:
-        below.close()
-        raise
-    return below
-
-
-def _bind_path(path: str) -> socket.socket:
-    below = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        try:
-            below.bind(path)
-        except OSError as error:
-            if error.errno != errno_numbers.EADDRINUSE or _is_served(path):
-                raise
-            os.unlink(path)
-            below.bind(path)
-    except BaseException:
-        below.close()
-        raise
-    return below
-
-
-def _is_served(path: str) -> bool:
-    """Whether somebody still listens on a socket file."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            return False
-        except OSError:
-            pass
-    return True
+        return socket.socket(fileno=fd)
+    except OSError as error:
+        raise OptionError(f"fd: {fd} is no socket: {error.strerror}", option="fd", errno=error.errno) from error

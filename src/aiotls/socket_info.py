@@ -1,13 +1,13 @@
 """What a TLS socket knows about its connection and about the path below."""
 
 import asyncio
-import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import checks
 from .certificate import PeerCertificate
-from .connection import Cipher, Connection, EphemeralKeyInfo
+from .cipher import Cipher, EphemeralKeyInfo
+from .connection import Connection
 from .errors import OptionTypeError, StateError
 from .phases import Phase
 
@@ -40,6 +40,28 @@ class Address:
         return cls(str(name[0]), "IPv6" if len(name) == 4 else "IPv4", int(name[1]))
 
 
+@dataclass(frozen=True, slots=True)
+class DropInfo:
+    """A connection that a server had no room for; None for what was not known any more."""
+
+    local_address: str | None
+    local_port: int | None
+    local_family: str | None
+    remote_address: str | None
+    remote_port: int | None
+    remote_family: str | None
+
+    @classmethod
+    def of(cls, local: object, remote: object) -> "DropInfo":
+        """The addresses behind two socket names as Python gives them."""
+        return cls(*_parts(local), *_parts(remote))
+
+
+def _parts(name: object) -> tuple[str | None, int | None, str | None]:
+    address = Address.of(name)
+    return (None, None, None) if address is None else (address.address, address.port, address.family)
+
+
 class SocketInfo:
     """The part of `TLSSocket` that tells; None stands for what is not known yet, or not any more."""
 
@@ -48,6 +70,7 @@ class SocketInfo:
     _connection: Connection | None
     _wire: "Wire | None"
     _below: Any
+    _names: dict[str, object] | None
     _dialing: "asyncio.Task[None] | None"
     _closing: bool
     destroyed: bool
@@ -222,10 +245,18 @@ class SocketInfo:
 
     def address(self) -> Address | None:
         """Our own end."""
-        return None if self._wire is None else Address.of(self._wire.get_extra_info("sockname"))
+        return Address.of(self._name_below("sockname"))
 
     def _peer_address(self) -> Address | None:
-        return None if self._wire is None else Address.of(self._wire.get_extra_info("peername"))
+        return Address.of(self._name_below("peername"))
+
+    def _name_below(self, name: str) -> object:
+        if self._wire is None:
+            return None
+        if self._connection is None and self._names is not None:
+            # In the midst of a handshake, inside a function for pre-shared keys.
+            return self._names[name]
+        return self._wire.get_extra_info(name)
 
     @property
     def local_address(self) -> str | None:
@@ -265,40 +296,8 @@ class SocketInfo:
             default: What to return for what is not known.
         """
         value: Any = None
-        if name in ("peername", "sockname") and self._wire is not None:
-            value = self._wire.get_extra_info(name)
+        if name in ("peername", "sockname"):
+            value = self._name_below(name)
         elif name == "cipher" and (cipher := self.get_cipher()) is not None:
             value = (cipher.name, cipher.version, None)
         return default if value is None else value
-
-    # ---- socket options
-
-    def set_no_delay(self, enable: bool = True) -> Self:
-        """Sends small pieces at once (TCP_NODELAY); without effect where there is no TCP socket of ours below."""
-        self._set_option(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(enable))
-        return self
-
-    def set_keep_alive(self, enable: bool = False, initial_delay: float = 0.0) -> Self:
-        """Lets TCP find out whether the peer is still there.
-
-        Args:
-            enable: Whether to.
-            initial_delay: Seconds of silence before the first probe; 0 leaves the system's.
-        """
-        self._set_option(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(enable))
-        if enable and initial_delay and hasattr(socket, "TCP_KEEPIDLE"):
-            self._set_option(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, round(initial_delay)))
-        return self
-
-    def _set_option(self, level: int, option: int, value: int) -> None:
-        fd = -1 if self._wire is None else self._wire.fileno()
-        if fd < 0:
-            return
-        below = socket.socket(fileno=fd)
-        try:
-            below.setsockopt(level, option, value)
-        except OSError:
-            # Unix sockets have no TCP options, and a broken connection has none that matter.
-            pass
-        finally:
-            below.detach()

@@ -5,15 +5,18 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
-from . import checks, notices
-from .asking import ask
-from .connection import Connection, ConnectionSettings
+from . import notices
+from .answering import PskAsker, connection_settings, conversation
+from .asking import converse
+from .connection import Connection
+from .connection_settings import ConnectionSettings
 from .duplex import Duplex
-from .emitter import Listener
-from .errors import ConnectionLost, HandshakeTimeout, StreamDestroyed, errno_name
+from .errors import ConnectionLost, HandshakeTimeout, StateError, StreamDestroyed, errno_name, presentable
 from .idle import IdleTimer
 from .keywords import WrapKeywords
 from .options import SocketOptions
+from .session import ClientSession
+from .socket_control import SocketControl
 from .socket_info import SocketInfo
 from .wires import Wire
 from .wires.choice import check_stream, close_stream, open_wire
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from .server import Server
 
 
-class TLSSocket(SocketInfo, Duplex):
+class TLSSocket(SocketInfo, SocketControl):
     """A TLS connection over a connected stream.
 
     `aiotls.connect` and `aiotls.Server` make them; make one yourself to put TLS on a stream that exists already.
@@ -45,9 +48,11 @@ class TLSSocket(SocketInfo, Duplex):
         "connect",
         "keylog",
         "lookup",
+        "ocsp_response",
         "ready",
         "secure",
         "secure_connect",
+        "session",
         "timeout",
     }
 
@@ -57,19 +62,13 @@ class TLSSocket(SocketInfo, Duplex):
         "_closed",
         "_closers",
         "_closing",
-        "_connection",
         "_dialing",
         "_early",
         "_finished",
-        "_idle",
-        "_options",
         "_path_below",
         "_ready",
         "_timer",
-        "_wire",
         "allow_half_open",
-        "is_server",
-        "server",
         "truncated",
     )
 
@@ -96,6 +95,15 @@ class TLSSocket(SocketInfo, Duplex):
         self._dialing: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._ready: list[asyncio.Future[None]] | None = None
+        self._renegotiations: list[asyncio.Future[None]] | None = None
+        self._session: ClientSession | None = None
+        self._session_offered = options.session
+        # Sessions of TLS 1.2 come before the connection is secure.
+        self._sessions_waiting: list[bytes] | None = None
+        self._secured_once = False
+        self._names: dict[str, object] | None = None
+        self._trace = False
+        self._no_renegotiation = False
         self._closers: list[asyncio.Future[None]] | None = None
         self._closing = False
         self._finished = False
@@ -124,29 +132,49 @@ class TLSSocket(SocketInfo, Duplex):
             servername=None if options.is_server else options.servername,
             hostname=options.hostname,
         )
+        if self._session_offered is not None and not self.is_server:
+            connection.offer_session(self._session_offered)
+        self._use_psk(connection)
+        if self.destroyed:
+            close_stream(stream)
+            return
         self._start(open_wire(self._loop, connection, stream, options.handshake_timeout))
 
     def _settings(self) -> ConnectionSettings:
-        options = self._options
-        return ConnectionSettings(
-            context=options.secure_context,
-            server=options.is_server,
-            request_cert=options.request_cert,
-            reject_unauthorized=options.reject_unauthorized,
-            alpn=options.alpn,
-            keylog="keylog" in self._listeners or (self.server is not None and bool(self.server.listeners("keylog"))),
-        )
+        if self.server is not None:
+            return self.server._settings
+        return connection_settings(self._options, self._listeners)
 
     def _accept(self, wire: ReactorWire, settings: ConnectionSettings) -> None:
         """Begins with a connection that a reactor has accepted."""
         engine = wire.engine()
         assert engine is not None
-        wire.connection = self._connection = Connection.adopt(engine, settings)
+        wire.connection = self._connection = connection = Connection.adopt(engine, settings)
         self._start(wire)
+        self._use_psk(connection)
+
+    def _use_psk(self, connection: Connection) -> None:
+        """Lets pre-shared keys be used, where there is a function for them."""
+        options = self._options
+        if options.psk_callback is not None:
+            try:
+                connection.use_psk(PskAsker(self), options.psk_identity_hint if self.is_server else None)
+            except StateError as error:
+                self._fail(error, secure=False)
 
     def _start(self, wire: Any) -> None:
         self._wire = wire
         wire.start(self)
+        if self._options.psk_callback is not None:
+            # It may ask for the addresses when the wire cannot be asked.
+            self._names = {name: wire.get_extra_info(name) for name in ("sockname", "peername")}
+        if self.server is not None and self._connection is not None:
+            # Listeners of this very socket; those of the server are in its settings.
+            self._watch(*self._listeners)
+        if self._trace:
+            self.enable_trace()
+        if self._no_renegotiation:
+            self.disable_renegotiation()
         if self._early is not None:
             early, self._early = bytes(self._early), None
             wire.write(early)
@@ -192,6 +220,7 @@ class TLSSocket(SocketInfo, Duplex):
         connection = self._connection
         assert connection is not None
         connection.note(notices.SECURE)
+        self._secured_once = True
         for future in self._ready or ():
             if not future.done():
                 future.set_result(None)
@@ -204,11 +233,15 @@ class TLSSocket(SocketInfo, Duplex):
         elif not self.is_server and not self.destroyed:
             self._emit("secure_connect")
             self._emit("ready")
+            waiting, self._sessions_waiting = self._sessions_waiting, None
+            for session in waiting or ():
+                self._new_session(session)
 
     def _peer_ended(self, truncated: bool) -> None:
         assert self._connection is not None
         self._connection.note(notices.ENDED)
         self.truncated = truncated
+        self._settle_renegotiations(ConnectionLost("the peer has ended instead of renegotiating"))
         if truncated and self._options.require_close_notify:
             self._fail(ConnectionLost.truncated())
             return
@@ -218,7 +251,7 @@ class TLSSocket(SocketInfo, Duplex):
     def _wire_failed(self, failure: Any) -> None:
         connection = self._connection
         assert connection is not None
-        secure = self._secure_connection is not None
+        secure = self._secured_once
         connection.note(notices.FAILED)
         where = self._path_below or {}
         if isinstance(failure, TimeoutError):
@@ -230,26 +263,15 @@ class TLSSocket(SocketInfo, Duplex):
             error = connection.error(failure, handshaking=not secure, **where)
         self._fail(error, secure=secure)
 
-    def _news(self, news: list[tuple[str, bytes]] | None) -> None:
-        assert self._connection is not None
-        for event, payload in news or self._connection.engine.news():
-            self._emit(event, payload)
-            if self.server is not None:
-                self.server._emit(event, payload, self)
-
-    # ---- the question whether the server is the right one
+    # ---- the questions of the handshake
 
     def _asked(self) -> None:
         connection = self._connection
         assert connection is not None
         connection.note(notices.ASKING)
-        check = self._options.check_server_identity
-        if check is None:
-            self._answer(connection.check_identity())
-            return
         question = connection.question
-        assert question is not None
-        self._asking = ask(self._loop, check, (question.hostname, question.certificate), self._answer)
+        if question is not None:
+            self._asking = converse(self._loop, conversation(self, connection, question), self._answer)
 
     def _answer(self, refusal: Exception | None) -> None:
         if self.destroyed or self._connection is None or self._wire is None:
@@ -339,7 +361,7 @@ class TLSSocket(SocketInfo, Duplex):
             if error is None:
                 self._shut(had_error=False)
             else:
-                self._fail(error)
+                self._fail(presentable(error), secure=self._secured_once)
         return self
 
     def reset_and_destroy(self) -> Self:
@@ -376,11 +398,11 @@ class TLSSocket(SocketInfo, Duplex):
 
     def _break(self, error: BaseException) -> bool:
         told = super()._break(error)
-        for future in (*(self._ready or ()), *(self._closers or ())):
+        for future in (*(self._ready or ()), *(self._closers or ()), *(self._renegotiations or ())):
             if not future.done():
                 future.set_exception(error)
                 told = True
-        self._ready = self._closers = None
+        self._ready = self._closers = self._renegotiations = None
         return told
 
     def _shut(self, *, had_error: bool, reset: bool = False) -> None:
@@ -409,7 +431,7 @@ class TLSSocket(SocketInfo, Duplex):
             if not future.done():
                 future.set_result(None)
         self._closers = None
-        if not self._read_ended or self._drainers or self._ready:
+        if not self._read_ended or self._drainers or self._ready or self._renegotiations:
             self._break(StreamDestroyed())
         self._emit("close", had_error)
         if self.server is not None:
@@ -424,6 +446,9 @@ class TLSSocket(SocketInfo, Duplex):
             self._report(f'a listener of "{event}" failed', error)
             return
         self._fail(error, of_listener=True)
+
+    def _listener_cancelled(self, arguments: tuple[Any, ...]) -> None:
+        self.destroy()
 
     def _report(self, message: str, error: BaseException) -> None:
         self._loop.call_exception_handler({"message": message, "exception": error, "socket": self})
@@ -459,30 +484,6 @@ class TLSSocket(SocketInfo, Duplex):
     def _end(self) -> None:
         if self._wire is not None:
             self._wire.end()
-
-    # ---- the idle timer
-
-    @property
-    def timeout(self) -> float | None:
-        """Seconds without data until ``"timeout"``; None for never."""
-        return None if self._idle is None else self._idle.seconds
-
-    def set_timeout(self, seconds: float | None, listener: Listener | None = None) -> Self:
-        """Emits ``"timeout"`` whenever no data has flowed for so long; what then happens is up to the listener.
-
-        Args:
-            seconds: 0 or None for never.
-            listener: Added to ``"timeout"``, for one time.
-        """
-        seconds = None if seconds is None else checks.seconds("seconds", seconds, zero=True)
-        if listener is not None:
-            self.once("timeout", listener)
-        if self._idle is not None:
-            self._idle.stop()
-            self._idle = None
-        if seconds and not self.destroyed:
-            self._idle = IdleTimer(self._loop, seconds, lambda: self._emit("timeout"))
-        return self
 
     def __repr__(self) -> str:
         side = "server" if self.is_server else "client"

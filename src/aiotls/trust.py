@@ -8,20 +8,27 @@ from . import _native
 from .errors import OptionError, option_failure
 
 
-def trust_store(ca: tuple[bytes, ...] | None) -> _native.TrustStore:
-    """The store for the option `ca`.
+def trust_store(ca: tuple[bytes, ...] | None, crls: tuple[bytes, ...] = ()) -> _native.TrustStore:
+    """The store for the options `ca` and `crl`.
 
     Args:
         ca: PEM texts; None is the default store, an empty tuple trusts nothing.
+        crls: PEM texts of revocation lists.
 
     Raises:
         OptionError: An entry cannot be parsed.
     """
-    if ca is None:
+    if ca is None and not crls:
         return default_store()
     store = _native.TrustStore()
-    for certificate in ca_certificates(ca):
+    for certificate in ca_certificates((certifi.contents().encode(),) if ca is None else ca):
         store.add(certificate)
+    for index, pem in enumerate(crls):
+        try:
+            store.add_crl(pem)
+        except _native.NativeError as error:
+            words = "it is no revocation list in PEM"
+            raise option_failure(error.args[0], f"crl[{index}]", words, "ERR_CRYPTO_OPERATION_FAILED") from None
     return store
 
 

@@ -92,7 +92,7 @@ def listening(driver: Driver, **options: Any) -> Iterator[tuple[socket.socket, i
     with socket.create_server(("127.0.0.1", 0)) as below:
         below.setblocking(False)
         token = driver.reactor.listen(
-            below.fileno(),
+            os.dup(below.fileno()),
             settings(server=True),
             **{"handshake_timeout": 30.0, "no_delay": True, **options},
         )
@@ -357,7 +357,9 @@ def test_a_listener_that_cannot_accept_pauses() -> None:
         datagrams.bind(("127.0.0.1", 0))
         driver = Driver()
         settings = _native.Settings(contexts()[1], server=True)
-        listener = driver.reactor.listen(datagrams.fileno(), settings, handshake_timeout=PATIENCE, no_delay=False)
+        listener = driver.reactor.listen(
+            os.dup(datagrams.fileno()), settings, handshake_timeout=PATIENCE, no_delay=False
+        )
         datagrams.sendto(b"x", datagrams.getsockname())
         driver.turn(PATIENCE)
         assert driver.notices == [(listener, _native.NOTICE_ACCEPT_FAILED, errno.EOPNOTSUPP)]

@@ -8,6 +8,7 @@ use super::{Notice, Reactor, ACCEPTS, ARENA, HANDSHAKES, PULLS, SHARE};
 use crate::connection::{engine, Connection, Stage};
 use crate::engine::{Engine, Status};
 use crate::error::Failure;
+use crate::fd;
 use crate::listener::Accepted;
 use crate::slots::Entry;
 
@@ -105,6 +106,7 @@ impl Reactor {
                         }
                     }
                 }
+                Accepted::Surplus(fd) => self.notices.push((token, Notice::Dropped(fd))),
                 Accepted::Lost => {}
                 Accepted::Nothing => return,
                 Accepted::Failed(errno) => return self.notices.push((token, Notice::AcceptFailed(errno))),
@@ -121,6 +123,10 @@ impl Reactor {
             return connection.linger(&mut engine, &mut self.scratch);
         }
         let kicked = std::mem::take(&mut connection.kicked);
+        if connection.asking && connection.hung_up && connection.may_pull(&engine) {
+            // Whether the peer is gone; what it has said before waits with the question.
+            connection.pull(&mut engine);
+        }
         connection.push(&mut engine);
         // What is paused is the application's data: a handshake goes on.
         let wanted = !connection.paused || connection.stage == Stage::Handshake;
@@ -142,9 +148,7 @@ impl Reactor {
         let mut pulls = 0;
         loop {
             let status = engine.handshake();
-            if !engine.state().news.is_empty() {
-                self.notices.push((token, Notice::News));
-            }
+            self.tell_news(token, engine);
             match status {
                 Status::Done => {
                     connection.stage = Stage::Open;
@@ -176,7 +180,7 @@ impl Reactor {
     }
 
     fn read(&mut self, token: u64, connection: &mut Connection, engine: &mut Engine) {
-        let start = self.used;
+        let mut start = self.used;
         let limit = ARENA.min(start + SHARE);
         let mut pulls = 0;
         let status = loop {
@@ -185,6 +189,14 @@ impl Reactor {
                 break Status::Done;
             }
             let (status, count) = engine.read(&mut self.arena[self.used..limit]);
+            if !engine.state().news.is_empty() {
+                // What came before the news is told before.
+                if self.used > start {
+                    self.notices.push((token, Notice::Data(start..self.used)));
+                    start = self.used;
+                }
+                self.tell_news(token, engine);
+            }
             self.used += count;
             match status {
                 Status::Done => {}
@@ -198,6 +210,11 @@ impl Reactor {
         if self.used > start {
             self.notices.push((token, Notice::Data(start..self.used)));
         }
+        self.time_renegotiation(connection, engine);
+        if !engine.outgoing().is_empty() || !engine.is_busy() && connection.waits_to_write() {
+            // An answer of the protocol itself, or what waited for it.
+            self.cork(token, connection);
+        }
         match status {
             Status::Done | Status::WantInput => {}
             Status::Asking => self.ask(token, connection),
@@ -209,8 +226,30 @@ impl Reactor {
         }
     }
 
+    /// A renegotiation may take as long as a handshake.
+    fn time_renegotiation(&mut self, connection: &mut Connection, engine: &Engine) {
+        if !engine.is_busy() {
+            connection.deadline = None;
+        } else if connection.deadline.is_none() {
+            let deadline = fd::monotonic() + connection.handshake_timeout;
+            connection.deadline = Some(deadline);
+            self.note_deadline(deadline);
+        }
+    }
+
+    /// Says that there are key log lines, sessions and the like to collect.
+    fn tell_news(&mut self, token: u64, engine: &Engine) {
+        if !engine.state().news.is_empty() {
+            self.notices.push((token, Notice::News));
+        }
+    }
+
     /// Tells what followed from sending.
     pub(super) fn settle(&mut self, token: u64, connection: &mut Connection, engine: &mut Engine) {
+        if connection.stage == Stage::Lingering {
+            // Python has let go: there is nobody to tell.
+            return;
+        }
         if engine.failure().is_some() && connection.stage != Stage::Failed {
             return self.fail(token, connection, engine);
         }

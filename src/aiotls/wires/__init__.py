@@ -44,6 +44,9 @@ class Wire(Protocol):
 
     def resume(self) -> None: ...
 
+    def push(self) -> None:
+        """Sends what the connection has produced by itself."""
+
     def answered(self) -> None:
         """The connection's question has its answer: the handshake goes on."""
 

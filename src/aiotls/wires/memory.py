@@ -3,7 +3,7 @@
 import asyncio
 
 from .. import notices
-from ..connection import READ_LIMIT, Connection, Data
+from ..connection import READ_LIMIT, Connection, Data, Notice
 from ..phases import Phase
 from . import Sink
 
@@ -28,6 +28,10 @@ class MemoryWire:
         self._ending = False
         self._closed = False
         self._advancing = False
+        # Asked for inside the handshake, when the engine cannot be used: whether with a reset.
+        self._close_later: bool | None = None
+        self._in_core = False
+        self._handshake_timeout = handshake_timeout
         self._timer: asyncio.TimerHandle | None = loop.call_later(handshake_timeout, self._timed_out)
 
     def start(self, sink: Sink) -> None:
@@ -64,25 +68,49 @@ class MemoryWire:
         self._advancing = True
         try:
             # What is paused is the application's data: a handshake goes on.
-            while not self._closed and (found := self.connection.advance(0 if self._paused else READ_LIMIT)):
+            while not self._closed and (found := self._drive()):
                 # What was produced leaves first: after a failure it is the alert.
                 self._flush()
                 for kind, payload in found:
                     self._tell(kind, payload)
         finally:
             self._advancing = False
-        if not self._closed:
+        if self._close_later is not None:
+            self.close(self._close_later)
+        elif not self._closed:
+            self._time_renegotiation()
             self._flush()
 
+    def _drive(self) -> list[Notice]:
+        self._in_core = True
+        try:
+            found = self.connection.advance(0 if self._paused else READ_LIMIT)
+        finally:
+            self._in_core = False
+        return [] if self._close_later is not None else found
+
     def _tell(self, kind: int, payload: object) -> None:
-        if kind in (notices.SECURE, notices.FAILED) and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if kind in (notices.SECURE, notices.FAILED):
+            self._stop_timer()
             self._control_below()
         if not self._closed and self._sink is not None:
             if kind == notices.FAILED:
                 self.connection.note(kind)
             self._sink._notice(kind, payload)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _time_renegotiation(self) -> None:
+        """A renegotiation may take as long as a handshake."""
+        if self.connection.phase not in (Phase.OPEN, Phase.ENDING):
+            return
+        if not self.connection.busy:
+            self._stop_timer()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(self._handshake_timeout, self._timed_out)
 
     def _timed_out(self) -> None:
         self._timer = None
@@ -91,13 +119,17 @@ class MemoryWire:
     # ---- what goes out
 
     def write(self, data: Data) -> int:
-        if self.connection.phase in (Phase.HANDSHAKE, Phase.ASKING):
+        if self._waiting or not self._may_write():
             self._waiting += data
         else:
             self._encrypt(data)
-            if not self._advancing:
-                self._flush()
+        if not self._advancing:
+            self._flush()
         return self.pending()
+
+    def _may_write(self) -> bool:
+        connection = self.connection
+        return connection.phase in (Phase.OPEN, Phase.ENDING) and not connection.busy
 
     def _encrypt(self, data: Data) -> None:
         if self.connection.write(data):
@@ -105,10 +137,11 @@ class MemoryWire:
 
     def _flush(self) -> None:
         connection = self.connection
-        if self._waiting and connection.phase in (Phase.OPEN, Phase.ENDING):
+        may_write = self._may_write()
+        if self._waiting and may_write:
             waiting, self._waiting = bytes(self._waiting), bytearray()
             self._encrypt(waiting)
-        finishing = self._ending and connection.phase in (Phase.OPEN, Phase.ENDING)
+        finishing = self._ending and may_write
         if finishing:
             self._ending = False
             connection.shutdown()
@@ -116,6 +149,10 @@ class MemoryWire:
             self._send(data)
         if finishing:
             self._send_eof()
+
+    def push(self) -> None:
+        if not self._advancing:
+            self._flush()
 
     def pending(self) -> int:
         return len(self._waiting) + self._in_flight
@@ -162,9 +199,11 @@ class MemoryWire:
     def close(self, reset: bool = False) -> None:
         if self._closed:
             return
+        if self._in_core:
+            self._close_later = reset
+            return
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
         if not reset:
             self.connection.shutdown()
             if data := self.connection.drain():

@@ -11,7 +11,7 @@ import socket
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from .. import _native, notices
 from ..connection import Connection, Data
@@ -25,6 +25,9 @@ class Acceptor(Protocol):
 
     def _accepted(self, wire: "ReactorWire", kind: int, payload: object) -> None:
         """The first notice of a new connection."""
+
+    def _dropped(self, fd: int) -> None:
+        """There is no room for a new connection; the descriptor is to be closed."""
 
     def _accept_failed(self, errno: int) -> None:
         """The system is out of something; the listener has paused and should be resumed later."""
@@ -41,6 +44,8 @@ class LoopReactor:
         self._backlog: list[tuple[int, int, object]] = []
         self._scheduled = False
         self._in_tick = False
+        self.in_core = False
+        self._later: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         loop.add_reader(self.native.fileno(), self._tick)
@@ -63,7 +68,14 @@ class LoopReactor:
         sinks = self._sinks
         rest: Iterator[tuple[int, int, object]] = iter(self._backlog)
         try:
-            found = self._backlog + self.native.poll() if self._backlog else self.native.poll()
+            self.in_core = True
+            try:
+                polled = self.native.poll()
+            finally:
+                self.in_core = False
+            if self._later:
+                self._do_later()
+            found = self._backlog + polled if self._backlog else polled
             rest = iter(found)
             for token, kind, payload in rest:
                 sink = sinks.get(token)
@@ -79,11 +91,25 @@ class LoopReactor:
                 self.schedule()
             self.arm()
 
+    def later(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Does something once the core can be used again: a function for pre-shared keys runs inside it."""
+        self._later.append((function, arguments))
+
+    def _do_later(self) -> None:
+        calls, self._later = self._later, []
+        for function, arguments in calls:
+            function(*arguments)
+
     def _accept(self, token: int, kind: int, payload: object) -> None:
-        if kind == notices.ACCEPT_FAILED:
+        if kind in (notices.ACCEPT_FAILED, notices.DROPPED):
+            assert isinstance(payload, int)
             listener = self._listeners.get(token)
-            if listener is not None:
+            if listener is not None and kind == notices.ACCEPT_FAILED:
                 listener.failed(payload)
+            elif listener is not None:
+                listener.acceptor._dropped(payload)
+            elif kind == notices.DROPPED:
+                os.close(payload)
             return
         listener = self._listeners.get(self.native.listener(token))
         if listener is not None:
@@ -124,6 +150,7 @@ class LoopReactor:
             handshake_timeout=options["handshake_timeout"],
             no_delay=bool(options["no_delay"]),
             announce=bool(options["announce"]),
+            most=int(options["most"]),
         )
         self._listeners[token] = listener
         return token
@@ -175,6 +202,9 @@ class ReactorWire:
         self._reactor.bind(self._token, sink)
 
     def write(self, data: Data) -> int:
+        if self._reactor.in_core:
+            self._reactor.later(self.write, bytes(data))
+            return len(data)
         pending = self._native.write(self._token, data)
         if pending < 0:
             self._reactor.schedule()
@@ -182,32 +212,42 @@ class ReactorWire:
         return pending
 
     def pending(self) -> int:
-        return self._native.pending(self._token)
+        return 0 if self._reactor.in_core else self._native.pending(self._token)
 
     def want_drain(self) -> None:
-        self._native.want_drain(self._token)
-        self._reactor.schedule()
+        self._do(self._native.want_drain)
 
     def end(self) -> None:
-        self._native.end(self._token)
-        self._reactor.schedule()
+        self._do(self._native.end)
 
     def pause(self) -> None:
-        self._native.pause(self._token)
+        self._do(self._native.pause)
 
     def resume(self) -> None:
-        self._native.resume(self._token)
-        self._reactor.schedule()
+        self._do(self._native.resume)
+
+    def push(self) -> None:
+        self._do(self._native.push)
 
     def answered(self) -> None:
-        self._native.answered(self._token)
-        self._reactor.schedule()
+        self._do(self._native.answered)
+
+    def _do(self, work: Callable[[int], None]) -> None:
+        """Asks something of the core, from which something may follow."""
+        if self._reactor.in_core:
+            self._reactor.later(work, self._token)
+        else:
+            work(self._token)
+            self._reactor.schedule()
 
     def close(self, reset: bool = False) -> None:
-        self._reactor.close_connection(self._token, reset)
+        if self._reactor.in_core:
+            self._reactor.later(self.close, reset)
+        else:
+            self._reactor.close_connection(self._token, reset)
 
     def fileno(self) -> int:
-        return self._native.fd(self._token)
+        return -1 if self._reactor.in_core else self._native.fd(self._token)
 
     def get_extra_info(self, name: str) -> object:
         fd = self.fileno()
@@ -238,19 +278,24 @@ class ReactorListener:
         handshake_timeout: float,
         no_delay: bool,
         announce: bool,
+        most: int,
     ) -> None:
         self._loop = loop
         self._reactor = LoopReactor.of(loop)
-        self._socket = sock
         self._retry: asyncio.TimerHandle | None = None
         self.acceptor = acceptor
         self._token = self._reactor.listen(
-            self, sock.fileno(), settings, handshake_timeout=handshake_timeout, no_delay=no_delay, announce=announce
+            self,
+            sock.detach(),
+            settings,
+            handshake_timeout=handshake_timeout,
+            no_delay=no_delay,
+            announce=announce,
+            most=most,
         )
 
-    def failed(self, errno: object) -> None:
+    def failed(self, errno: int) -> None:
         """Accepting has paused: it goes on a little later."""
-        assert isinstance(errno, int)
         self._retry = self._loop.call_later(self.RETRY, self._resume)
         self.acceptor._accept_failed(errno)
 
@@ -259,9 +304,12 @@ class ReactorListener:
         self._reactor.native.pause_listener(self._token, False)
         self._reactor.schedule()
 
-    def update(self, settings: _native.Settings, *, announce: bool) -> None:
+    def update(self, settings: _native.Settings, *, announce: bool, most: int) -> None:
         """Connections accepted from now on start with `settings`."""
-        self._reactor.native.update_listener(self._token, settings, announce)
+        if self._reactor.in_core:
+            self._reactor.later(lambda: self.update(settings, announce=announce, most=most))
+            return
+        self._reactor.native.update_listener(self._token, settings, announce, most)
 
     def close(self) -> None:
         """Stops accepting; what was accepted goes on."""
@@ -269,7 +317,6 @@ class ReactorListener:
             self._retry.cancel()
             self._retry = None
         self._reactor.native.unlisten(self._token)
-        self._socket.close()
 
     def connections(self) -> int:
         """How many of the accepted connections are open."""
