@@ -103,6 +103,12 @@ def pki() -> Named:
     return named
 
 
+def pytest_collection_finish() -> None:
+    """Leaves the collected tests out of garbage collections, of which every test makes some."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Writes down for the fixtures whether the test has failed."""

@@ -298,7 +298,8 @@ unsafe extern "C" fn staple(ssl: *mut sys::SSL, _: *mut c_void) -> c_int {
     unsafe {
         let Some(state) = state(ssl) else { return NOTHING };
         if !state.settings.server {
-            if state.asks(ASK_STAPLE) {
+            // Without a certificate there is nothing to say about one.
+            if state.asks(ASK_STAPLE) && sys::SSL_session_reused(ssl) == 0 {
                 state.stapled = sys::stapled_response(ssl);
                 state.hold(ASK_STAPLE);
             }

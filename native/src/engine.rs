@@ -238,6 +238,10 @@ impl Engine {
             });
         }
         let asks = |question| state.asks(question) && !state.has_answer(question);
+        if state.question != 0 {
+            // A client has yet to hear about its OCSP response.
+            return Status::Asking;
+        }
         if server && certificate && accepted && asks(ASK_CLIENT) {
             state.hold(ASK_CLIENT);
         } else if !server && asks(ASK_VERIFY) && accepted {
@@ -413,7 +417,7 @@ impl Engine {
             }
             sys::SSL_ERROR_WANT_READ => match (self.eof, self.is_secure()) {
                 (false, _) => Status::WantInput,
-                (true, true) if self.is_renegotiating() => self.fail(Failure::of_kind(Kind::Eof)),
+                (true, true) if self.is_renegotiating() => self.fail(Failure::system(libc::ECONNRESET)),
                 (true, true) => Status::Ended,
                 (true, false) => self.fail(Failure::of_kind(Kind::Eof)),
             },
@@ -421,7 +425,7 @@ impl Engine {
             | sys::SSL_ERROR_WANT_X509_LOOKUP
             | sys::SSL_ERROR_WANT_RETRY_VERIFY => Status::Asking,
             // A peer that has ended cannot go on with the handshake, and without it nothing more can be sent.
-            sys::SSL_ERROR_ZERO_RETURN if self.is_renegotiating() => self.fail(Failure::of_kind(Kind::Eof)),
+            sys::SSL_ERROR_ZERO_RETURN if self.is_renegotiating() => self.fail(Failure::system(libc::ECONNRESET)),
             sys::SSL_ERROR_ZERO_RETURN if self.is_secure() => {
                 self.close_notify_received = true;
                 Status::Ended

@@ -271,7 +271,7 @@ unsafe extern "C" fn client_key(
             Asked::Nothing => return 0,
             Asked::Failed => return FAIL,
         };
-        if name.len() >= identity_room as usize || secret.len() > key_room as usize || name.contains(&0) {
+        if name.len() > identity_room as usize || secret.len() > key_room as usize || name.contains(&0) {
             return 0;
         }
         std::ptr::copy_nonoverlapping(name.as_ptr(), identity.cast(), name.len());

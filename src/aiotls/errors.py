@@ -323,8 +323,6 @@ def from_failure(
     """
     if failure.kind == "refused" and refusal is not None:
         return refusal
-    if failure.kind == "eof" and not handshaking:
-        return ConnectionLost("The peer has ended in the midst of a renegotiation", **where)
     if failure.kind == "eof" or (handshaking and failure.errno in _HANG_UPS):
         message = SERVER_HANG_UP if server else CLIENT_HANG_UP
         return ConnectionLost(message, errno=errno_numbers.ECONNRESET, **where)

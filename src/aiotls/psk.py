@@ -6,10 +6,10 @@ from typing import NoReturn
 from . import checks
 from .errors import OptionError
 
-LONGEST_IDENTITY = 128
-"""In bytes; OpenSSL 3.0 takes no more in TLS 1.2."""
-LONGEST_KEY = 256
-"""In bytes."""
+LONGEST_IDENTITY = 256
+"""In bytes; OpenSSL takes no more."""
+LONGEST_KEY = 512
+"""In bytes; OpenSSL takes no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +17,8 @@ class PSK:
     """An identity and the key that belongs to it (RFC 4279; RFC 8446, section 4.2.11).
 
     Args:
-        identity: A name that the server knows; at most 128 bytes of UTF-8, without NUL.
-        key: 1 to 256 bytes; TLS 1.3 uses it with SHA-256.
+        identity: A name that the server knows; at most 256 bytes of UTF-8, without NUL.
+        key: 1 to 512 bytes; TLS 1.3 uses it with SHA-256.
 
     Raises:
         OptionError: One of them has a wrong type or length.
