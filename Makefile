@@ -40,7 +40,7 @@ test: $(INSTALLED) $(VENV)/peers
 	$(PY) $(PYTEST) $(ARGS)
 
 test-system: .venv-system/installed $(VENV)/peers
-	.venv-system/bin/python $(PYTEST) $(ARGS)
+	.venv-system/bin/python $(PYTEST) -k "not uvloop" $(ARGS)
 
 test-pythons: wheel $(VENV)/peers
 	.ci/pythons $(ARGS)
