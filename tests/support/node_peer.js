@@ -19,7 +19,25 @@ const context = {
   minVersion: options.min_version,
   maxVersion: options.max_version,
   ciphers: options.ciphers,
+  secureOptions: options.secure_options,
 };
+
+if (options.psk) {
+  const known = Buffer.from(options.psk.key, "hex");
+  if (role === "server") {
+    context.pskIdentityHint = options.psk.hint;
+    context.pskCallback = (_socket, identity) => {
+      report("psk", { identity });
+      return identity === options.psk.identity ? known : null;
+    };
+  } else {
+    context.checkServerIdentity = () => undefined;
+    context.pskCallback = (hint) => {
+      report("psk", { hint: hint ?? null });
+      return { psk: known, identity: options.psk.identity };
+    };
+  }
+}
 
 function follow(socket) {
   const hash = createHash("sha256");
@@ -46,6 +64,19 @@ function reportSecure(socket) {
   });
 }
 
+function renegotiate(socket, { times, ...wanted }) {
+  socket.renegotiate(wanted, (error) => {
+    report("renegotiated", {
+      code: error?.code ?? null,
+      authorized: socket.authorized,
+      peer: socket.getPeerCertificate()?.subject?.CN ?? null,
+    });
+    if (!error && times > 1) {
+      renegotiate(socket, { times: times - 1, ...wanted });
+    }
+  });
+}
+
 function serve() {
   const server = tls.createServer(
     { ...context, requestCert: Boolean(options.request_cert), rejectUnauthorized: Boolean(options.request_cert) },
@@ -53,6 +84,9 @@ function serve() {
       reportSecure(socket);
       follow(socket);
       socket.pipe(socket);
+      if (options.renegotiate) {
+        renegotiate(socket, options.renegotiate);
+      }
     },
   );
   server.on("tlsClientError", (error) => report("error", { code: error.code, message: error.message }));
@@ -66,7 +100,12 @@ function connect(session) {
   const rejectUnauthorized = options.verify ?? true;
   const socket = tls.connect({ ...context, ...where, servername: options.servername, rejectUnauthorized, session });
   follow(socket);
-  socket.once("secureConnect", () => reportSecure(socket));
+  socket.once("secureConnect", () => {
+    reportSecure(socket);
+    if (options.renegotiate) {
+      renegotiate(socket, options.renegotiate);
+    }
+  });
   if (options.resume && !session) {
     socket.once("session", (fresh) => {
       socket.end();

@@ -267,9 +267,12 @@ class ScriptedPeer(Peer):
     `ciphers`, `path` (a Unix socket) instead of `host` and `port`.  A client also has `servername`, `verify` (true)
     and, in Node, `resume` (connect a second time with the session of the first).  A server also has `request_cert`.
     A client sends its standard input and closes at its end; a server echoes and ends when its input ends.
+    Node has `secure_options` (a number), `psk` (``{"key": HEX, "identity": TEXT}``, a server's also with ``"hint"``),
+    and `renegotiate` (``{"times": N}`` and the options of Node's own ``renegotiate``): what to do once it is secure.
 
     Events: ``listening`` (port), ``secure`` (protocol, cipher, alpn, servername, authorized, reused, peer),
-    ``data`` (text, received), ``end`` (received, sha256), ``error`` (code, message), ``close``.
+    ``data`` (text, received), ``end`` (received, sha256), ``error`` (code, message), ``close``; of Node ``psk``
+    (identity, or hint) and ``renegotiated`` (code, authorized, peer).
     """
 
     def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:

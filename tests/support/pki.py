@@ -19,6 +19,7 @@ from typing import Literal, TypedDict, Unpack
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 KeyKind = Literal["rsa", "ec", "ed25519"]
@@ -137,23 +138,41 @@ class Authority(Identity):
         chain = self.intermediates if self._is_root else (self.certificate, *self.intermediates)
         return Identity(certificate, key, chain)
 
-    def crl(self, revoked: Iterable[Identity] = ()) -> bytes:
-        """A certificate revocation list of this authority, as PEM, valid today."""
-        now = datetime.datetime.now(datetime.UTC)
+    def crl(self, revoked: Iterable[Identity] = (), *, expired: bool = False, not_yet_valid: bool = False) -> bytes:
+        """A certificate revocation list of this authority, as PEM, valid today unless told otherwise."""
+        last_update, next_update = _validity({"expired": expired, "not_yet_valid": not_yet_valid})
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(self.certificate.subject)
-            .last_update(now - DAY)
-            .next_update(now + DAY)
+            .last_update(last_update)
+            .next_update(next_update)
         )
         for identity in revoked:
             builder = builder.add_revoked_certificate(
                 x509.RevokedCertificateBuilder()
                 .serial_number(identity.certificate.serial_number)
-                .revocation_date(now - DAY)
+                .revocation_date(datetime.datetime.now(datetime.UTC) - DAY)
                 .build()
             )
         return builder.sign(self.key, _digest(self.key)).public_bytes(serialization.Encoding.PEM)
+
+    def ocsp_response(self, identity: Identity, *, revoked: bool = False) -> bytes:
+        """An OCSP response about a certificate of this authority, as DER, signed by the authority itself."""
+        now = datetime.datetime.now(datetime.UTC)
+        builder = ocsp.OCSPResponseBuilder().add_response(
+            cert=identity.certificate,
+            issuer=self.certificate,
+            algorithm=hashes.SHA1(),  # it only names the issuer (RFC 6960, section 4.1.1)
+            cert_status=ocsp.OCSPCertStatus.REVOKED if revoked else ocsp.OCSPCertStatus.GOOD,
+            this_update=now - DAY,
+            next_update=now + DAY,
+            revocation_time=now - DAY if revoked else None,
+            revocation_reason=x509.ReasonFlags.key_compromise if revoked else None,
+        )
+        # Some clients look for the signer in the response only.
+        builder = builder.certificates([self.certificate])
+        builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, self.certificate)
+        return builder.sign(self.key, _digest(self.key)).public_bytes(serialization.Encoding.DER)
 
     @property
     def _is_root(self) -> bool:
@@ -203,6 +222,26 @@ class Named:
     def client_ec(self) -> Identity:
         """P-256, a client certificate with CN=client."""
         return self.ca.issue(common_name="client", key="ec", purposes=["client"])
+
+    @functools.cached_property
+    def client_revoked(self) -> Identity:
+        """P-256, a client certificate with CN=revoked that stands in `crl`."""
+        return self.ca.issue(common_name="revoked", key="ec", purposes=["client"])
+
+    @functools.cached_property
+    def client_expired(self) -> Identity:
+        """P-256, a client certificate with CN=expired, valid until yesterday."""
+        return self.ca.issue(common_name="expired", key="ec", purposes=["client"], expired=True)
+
+    @functools.cached_property
+    def client_not_yet_valid(self) -> Identity:
+        """P-256, a client certificate with CN=early, valid from tomorrow."""
+        return self.ca.issue(common_name="early", key="ec", purposes=["client"], not_yet_valid=True)
+
+    @functools.cached_property
+    def crl(self) -> bytes:
+        """The revocation list of the everyday root: `client_revoked` stands in it."""
+        return self.ca.crl([self.client_revoked])
 
     @functools.cached_property
     def ca_a(self) -> Authority:
