@@ -43,6 +43,7 @@ CROWDED = """
             assert busy < 0.4, f"a busy loop: {busy}"
             assert len(reports) <= 4, reports
             assert all(report["exception"].errno == errno.EMFILE for report in reports), reports
+            assert all(report["exception"].code == "EMFILE" for report in reports), reports
             assert served < 64
             child.stdin.write(b"go")  # the clients that are served leave, and so on to the last
             await child.stdin.drain()

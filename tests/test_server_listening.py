@@ -206,6 +206,14 @@ def test_listening_event(run: Run) -> None:
         ({"backlog": "many"}, "backlog"),
         ({"fd": -1}, "fd"),
         ({"fd": "0"}, "fd"),
+        ({"host": 1}, "host"),
+        ({"path": 1}, "path"),
+        ({"path": "x" * 120}, "path"),
+        ({"sock": 1}, "sock"),
+        ({"reuse_port": 1}, "reuse_port"),
+        ({"ipv6_only": 1}, "ipv6_only"),
+        ({"port": 0, "path": "x"}, "path"),
+        ({"path": "x", "fd": 3}, "fd"),
     ],
 )
 def test_wrong_arguments(run: Run, arguments: dict[str, Any], name: str) -> None:
@@ -214,6 +222,17 @@ def test_wrong_arguments(run: Run, arguments: dict[str, Any], name: str) -> None
         with pytest.raises((TypeError, ValueError), match=name):
             server.listen(**arguments)
         assert not server.listening
+
+    run(main)
+
+
+@pytest.mark.parametrize("host", ["no-such-name.invalid", "x" * 64 + ".invalid"])
+def test_a_host_without_an_address(run: Run, host: str) -> None:
+    async def main() -> None:
+        with pytest.raises(aiotls.ConnectError) as refused:
+            await aiotls.create_server(**server_options()).listen(0, host)
+        assert refused.value.code == "ENOTFOUND"
+        assert refused.value.syscall == "getaddrinfo"
 
     run(main)
 

@@ -242,7 +242,7 @@ unsafe extern "C" fn new_session(ssl: *mut sys::SSL, session: *mut sys::SSL_SESS
                 if state.asks(ASK_SESSION) {
                     state.sessions.push((session::id(session).to_vec(), session::encode(session)));
                 }
-            } else if state.asks(ASK_TICKETS) {
+            } else if state.asks(ASK_TICKETS) && !state.renegotiation.running {
                 state.news.push(News::Session(session::encode(session)));
             }
         }

@@ -240,6 +240,8 @@ unsafe fn session_with(ssl: *mut sys::SSL, key: &[u8]) -> *mut sys::SSL_SESSION 
     unsafe {
         let session = sys::SSL_SESSION_new();
         let cipher = sys::SSL_CIPHER_find(ssl, AES_128_GCM_SHA256.as_ptr());
+        // Tickets inherit it.
+        sys::SSL_SESSION_set_timeout(session, sys::SSL_CTX_get_timeout(sys::SSL_get_SSL_CTX(ssl)));
         if sys::SSL_SESSION_set1_master_key(session, key.as_ptr(), key.len()) == 1
             && sys::SSL_SESSION_set_cipher(session, cipher) == 1
             && sys::SSL_SESSION_set_protocol_version(session, TLS_1_3) == 1

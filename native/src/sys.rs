@@ -105,6 +105,8 @@ extern "C" {
     pub fn ERR_clear_last_mark() -> c_int;
     pub fn SSL_CTX_get_cert_store(ctx: *const SSL_CTX) -> *mut X509_STORE;
     pub fn SSL_get1_session(ssl: *mut SSL) -> *mut SSL_SESSION;
+    pub fn SSL_CTX_get_timeout(ctx: *const SSL_CTX) -> c_long;
+    pub fn SSL_SESSION_set_timeout(session: *mut SSL_SESSION, seconds: c_long) -> c_long;
     pub fn SSL_SESSION_new() -> *mut SSL_SESSION;
     pub fn SSL_SESSION_is_resumable(session: *const SSL_SESSION) -> c_int;
     pub fn SSL_SESSION_has_ticket(session: *const SSL_SESSION) -> c_int;

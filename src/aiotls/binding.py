@@ -28,7 +28,7 @@ async def bind(
             return [_bind_address(socket.AF_INET, ("0.0.0.0", port), reuse_port, ipv6_only)]
     try:
         infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:
         raise ConnectError(
             f"getaddrinfo ENOTFOUND {host}", code="ENOTFOUND", syscall="getaddrinfo", host=host, port=port
         ) from error

@@ -39,7 +39,7 @@ def create_secure_context(**options: Unpack[ContextKeywords]) -> SecureContext:
             - ``secure_options``: ``SSL_OP_*`` bits of `aiotls.constants`.
             - ``honor_cipher_order``: a server chooses by its own order.
             - ``session_id_context``: at most 32 bytes; sessions of another one are not taken.
-            - ``session_timeout``: in whole seconds, 300 by default.
+            - ``session_timeout``: in whole seconds, 300 by default; 0 leaves OpenSSL's own, two hours.
             - ``ticket_keys``: 48 bytes for session tickets, or a `TicketKeyRing`; random ones by default.
             - ``crl``: revocation lists, PEM, one or a list; every certificate of a chain is then looked up.
 

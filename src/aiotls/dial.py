@@ -126,7 +126,7 @@ async def _look_up(host: str, options: ConnectOptions) -> Sequence[AddressInfo]:
         return [_info(host, port)]
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:
         raise ConnectError(
             f"getaddrinfo ENOTFOUND {host}", code="ENOTFOUND", syscall="getaddrinfo", host=host, port=port
         ) from error

@@ -5,6 +5,7 @@ wrong key or cipher shows before anything is opened.
 """
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -22,6 +23,8 @@ HIGH_WATER_MARK = 65536
 """The default of `high_water_mark`, in bytes."""
 HANDSHAKE_TIMEOUT = 120.0
 """The default of `handshake_timeout`, in seconds."""
+LONGEST_PATH = 107 if sys.platform == "linux" else 103
+"""How long the name of a Unix socket may be, in bytes (unix(7))."""
 CLOSE_TIMEOUT = 30.0
 """The default of `close_timeout`, in seconds."""
 
@@ -267,6 +270,10 @@ def unix_path(option: str, value: object) -> str:
     # A NUL may only begin the name of an abstract socket of Linux (unix(7)).
     if not value or "\0" in value[1:]:
         raise OptionError(f"{option} must be the name of a Unix socket, not {value!r:.80}", option=option)
+    if (length := len(os.fsencode(value))) > LONGEST_PATH:
+        raise OptionError(
+            f"{option}: the name of a Unix socket may have {LONGEST_PATH} bytes, not {length}", option=option
+        )
     return value
 
 

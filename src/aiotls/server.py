@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self, Unpack
 
 from . import checks, notices
 from .binding import bind, bind_path
-from .errors import ConnectError, OptionError, OptionTypeError, StateError, errno_name
+from .errors import ConnectError, OptionError, OptionTypeError, StateError, WireError, errno_name
 from .keywords import ServerKeywords
 from .options import ServerOptions, unix_path
 from .server_policy import ServerPolicy
@@ -151,6 +151,11 @@ class Server(ServerPolicy):
             raise StateError("the server is listening already", code="ERR_SERVER_ALREADY_LISTEN")
         if port is not None:
             port = checks.port("port", port)
+        places = {"port": port, "path": path, "fd": fd, "sock": sock}
+        if len(given := [option for option, value in places.items() if value is not None]) > 1:
+            raise OptionTypeError(f"{given[0]} and {given[1]} both say where to listen; give one", option=given[1])
+        checks.boolean("reuse_port", reuse_port)
+        checks.boolean("ipv6_only", ipv6_only)
         if host is not None:
             host = checks.text("host", host)
         if path is not None:
@@ -192,6 +197,8 @@ class Server(ServerPolicy):
         except OSError as error:
             for below in sockets:
                 below.close()
+            if isinstance(error, ConnectError):
+                raise
             raise ConnectError.from_os_error(error, **where) from error
         if self._closed:
             for below in sockets:
@@ -289,7 +296,8 @@ class Server(ServerPolicy):
         self._emit("drop", info)
 
     def _accept_failed(self, errno: int) -> None:
-        error = OSError(errno, f"accepting pauses: {os.strerror(errno)}")
+        words = f"accepting pauses: {os.strerror(errno)}"
+        error = WireError(words, code=errno_name(errno), errno=errno, syscall="accept")
         if not self._emit("error", error) and self._loop is not None:
             message = f"a TLS server cannot accept connections ({errno_name(errno)}); it tries again shortly"
             self._loop.call_exception_handler({"message": message, "exception": error, "server": self})

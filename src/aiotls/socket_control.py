@@ -90,6 +90,8 @@ class SocketControl(Duplex):
     def _renegotiated(self) -> None:
         self._settle_renegotiations(None)
         self._control_reading()
+        # From now on the session is the one of the renegotiation.
+        self._session = None
         self._emit("secure")
 
     def _settle_renegotiations(self, error: Exception | None) -> None:

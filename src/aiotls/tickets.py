@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from . import _native, checks
-from .errors import OptionError
+from .errors import OptionError, OptionTypeError
 
 KEY_LENGTH = 48
 """In bytes: 16 for a name that stands in each ticket, 16 for HMAC-SHA256, 16 for AES-128."""
@@ -95,6 +95,7 @@ def parse_ticket_keys(option: str, value: object) -> TicketKeyRing:
     """
     if isinstance(value, TicketKeyRing):
         return value
-    if isinstance(value, bytes | bytearray | memoryview):
+    try:
         return TicketKeyRing(check_key(option, value))
-    raise checks.wrong_type(option, f"{KEY_LENGTH} bytes or a TicketKeyRing", value)
+    except OptionTypeError:
+        raise checks.wrong_type(option, f"{KEY_LENGTH} bytes or a TicketKeyRing", value) from None

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -333,3 +334,26 @@ def test_gnutls_as_server(run: Run, version: str, tmp_path: Path) -> None:
                 await aiotls.connect("127.0.0.1", peer.port, **psk_options(KEY[::-1], ciphers=CIPHERS))
 
     run(main)
+
+
+@needs("openssl")
+def test_tickets_have_the_lifetime_of_the_server(run: Run, tmp_path: Path) -> None:
+    """A session that stands for a key lives no longer than others (TLS 1.3)."""
+    saved = tmp_path / "session.pem"
+
+    async def main() -> None:
+        server = aiotls.create_server(
+            lambda socket: socket.end(b"hello"),
+            psk_callback=lambda _socket, _identity: KEY,
+            session_timeout=7,
+            handshake_timeout=5.0,
+        )
+        async with server:
+            await server.listen(0, "127.0.0.1")
+            arguments = ("-psk", KEY.hex(), "-psk_identity", IDENTITY, "-tls1_3", "-sess_out", saved)
+            async with openssl_client(*arguments, port=port_of(server)) as client:
+                await client.finished()
+
+    run(main)
+    told = subprocess.run(["openssl", "sess_id", "-in", saved, "-noout", "-text"], capture_output=True, check=True)
+    assert b"TLS session ticket lifetime hint: 7 (seconds)" in told.stdout
