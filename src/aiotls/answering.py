@@ -118,7 +118,7 @@ def _choose_context(socket: "TLSSocket", connection: Connection, servername: str
                 hint=f"it must return a SecureContext or None, not {checks.describe(context)}",
             )
         named = None if context is None else NamedContext(context, None, None)
-    if named is None and server is not None and (entry := server._names.entry(servername)) is not None:
+    if named is None and server is not None and (entry := server._names.find(servername)) is not None:
         named, pattern = entry.value, entry.pattern
     if named is not None:
         request, reject = named.request_cert, named.reject_unauthorized

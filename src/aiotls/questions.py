@@ -44,8 +44,8 @@ class CertificateQuestion:
 class VerifyQuestion(Generic[Certificate]):
     """Is this certificate, whose chain is good, the one of the peer that was meant?
 
-    Returning accepts it, whatever is returned.  Raising refuses it: the peer gets the alert ``bad_certificate``, and
-    the exception stands for the failed connection.
+    Returning nothing accepts it.  Raising refuses it, and so does returning what counts as true: the peer gets the
+    alert ``bad_certificate``, and the exception stands for the failed connection.
     """
 
     hostname: str

@@ -55,13 +55,8 @@ class SniTable(Generic[T]):
         else:
             self._patterns[re.compile(re.escape(pattern).replace(r"\*", "[^.]+"))] = entry
 
-    def find(self, servername: str) -> T | None:
-        """The value for a name that a client asks for; None when nothing matches."""
-        entry = self.entry(servername)
-        return None if entry is None else entry.value
-
-    def entry(self, servername: str) -> Named[T] | None:
-        """The same with its pattern."""
+    def find(self, servername: str) -> Named[T] | None:
+        """The entry for a name that a client asks for; None when nothing matches."""
         name = servername.lower().removesuffix(".") if servername.isascii() else ""
         first, _, rest = name.partition(".")
         found = [self._exact.get(name), self._wildcards.get(rest) if first else None]
