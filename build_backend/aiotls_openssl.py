@@ -45,6 +45,8 @@ CONFIGURE = [
     "no-tests",
     "no-docs",
     "no-apps",
+    # An engine of the machine is linked with the machine's libcrypto, and must not be given objects of this one.
+    "no-engine",
     "enable-legacy",
     "enable-tls-deprecated-ec",
     "enable-ktls",
