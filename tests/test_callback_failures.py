@@ -48,7 +48,7 @@ RAISED: dict[str, type[BaseException]] = {
 class Row:
     """One function of the user."""
 
-    name: str
+    name: Any
     place: str
     """Where it is installed: ``"server"``, ``"accepted"`` (one of its sockets), ``"client"``, or ``"other"``."""
     option: bool = False

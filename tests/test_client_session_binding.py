@@ -7,9 +7,10 @@ import pytest
 
 import aiotls
 from tests.conftest import Run
-from tests.support.pki import Identity, Named
+from tests.support.pki import Identity, Named, new_rsa_key
 from tests.support.servers import port_of, serving, to
 from tests.support.sessions import first_session, greet, visit, witness
+from tests.test_dhparam import dh_group
 
 
 @pytest.fixture(params=["TLSv1.2", "TLSv1.3"])
@@ -68,6 +69,51 @@ class TestBinding:
                     )
                     assert seen.reused is reused
                     session = seen.last
+
+        run(main)
+
+    def test_a_stricter_security_level(self, run: Run, pki: Named, version: str) -> None:
+        """A certificate whose key is too small stays refused: no session made at a lower level helps it."""
+
+        async def main() -> None:
+            weak = pki.ca.issue(["localhost"], ip_addresses=["127.0.0.1"], key=new_rsa_key(1024))
+            low, high = ({"ciphers": f"DEFAULT:@SECLEVEL={level}"} for level in (0, 2))
+            async with serving(greet, max_version=version, **low, **credentials(weak)) as server:
+                first = await visit(server, **low)
+                assert (first.reused, first.authorized) == (False, True)
+                with pytest.raises(aiotls.VerificationError) as refusal:
+                    await to(server, session=first.last, **high)
+                assert refusal.value.code == "EE_KEY_TOO_SMALL"
+                again = await visit(server, session=first.last, **low)
+                assert (again.reused, again.authorized) == (True, True)
+
+        run(main)
+
+    def test_the_default_level_is_the_same_written_out(self, run: Run, version: str) -> None:
+        """It is the level that counts, not how the option is written."""
+
+        async def main() -> None:
+            level = aiotls.create_secure_context(ca=[])._native.security_level()
+            async with serving(greet, max_version=version) as server:
+                session = await first_session(server)
+                seen = await visit(server, session=session, ciphers=f"DEFAULT:@SECLEVEL={level}")
+                assert (seen.reused, seen.authorized) == (True, True)
+
+        run(main)
+
+    def test_a_larger_group(self, run: Run, pki: Named) -> None:
+        """`min_dh_size`: what was agreed on with a group that is too small now is not resumed."""
+
+        async def main() -> None:
+            suites: dict[str, Any] = {"ciphers": "DHE-RSA-AES128-GCM-SHA256", "max_version": "TLSv1.2"}
+            async with serving(greet, **suites, dhparam=dh_group(2048), **credentials(pki.server)) as server:
+                session = await first_session(server, **suites)
+                with pytest.raises(aiotls.WeakParametersError) as refusal:
+                    await to(server, **suites, session=session, min_dh_size=3072)
+                assert refusal.value.code == "ERR_TLS_DH_PARAM_SIZE"
+                assert (await visit(server, **suites, session=session)).reused is True
+                mine = await first_session(server, **suites, min_dh_size=2048)
+                assert (await visit(server, **suites, session=mine, min_dh_size=2048)).reused is True
 
         run(main)
 

@@ -192,12 +192,14 @@ class TestProtocol:
 
 class TestIdentities:
     def test_a_key_of_another_certificate(self, pki: Named) -> None:
+        """KEYS-01."""
         with pytest.raises(OptionError, match="key values mismatch") as caught:
             create_secure_context(key=pki.leaf_a.key_pem, cert=pki.self_rsa.cert_pem)
         assert caught.value.code == "ERR_OSSL_X509_KEY_VALUES_MISMATCH"
         assert (caught.value.option, caught.value.reason) == ("key", "key values mismatch")
 
     def test_a_key_of_another_type(self, pki: Named) -> None:
+        """KEYS-01: no mismatch for OpenSSL, but an error here."""
         with pytest.raises(OptionError, match=r"key\[1\]: .*belongs to no certificate"):
             create_secure_context(key=[pki.self_rsa.key_pem, pki.self_ec.key_pem], cert=pki.self_rsa.cert_pem)
 

@@ -18,7 +18,7 @@ def test_key_shapes(pki: Named) -> None:
     pem = pki.client_ec.key_pem
     for shape in shapes(pem):
         for given in (shape, [shape], (shape,), [{"pem": shape}], [{"pem": shape, "passphrase": None}]):
-            assert [key.pem for key in read_keys(given, None)] == [pem]
+            assert [key.contents for key in read_keys(given, None)] == [pem]
     assert len(read_keys([pem, pem.decode(), {"pem": pem}], None)) == 3
 
 
@@ -93,8 +93,8 @@ def test_what_is_no_pem_is_refused_with_advice(pki: Named) -> None:
 
 def test_paths_are_read(pki: Named, tmp_path: pathlib.Path) -> None:
     files = pki.client_ec.write(tmp_path)
-    assert read_keys(files.key, None)[0].pem == pki.client_ec.key_pem
-    assert read_keys([{"pem": files.key}], None)[0].pem == pki.client_ec.key_pem
+    assert read_keys(files.key, None)[0].contents == pki.client_ec.key_pem
+    assert read_keys([{"pem": files.key}], None)[0].contents == pki.client_ec.key_pem
     assert read_chains(files.cert) == (pki.client_ec.cert_pem,)
     assert read_ca([files.cert]) == (pki.client_ec.cert_pem,)
     with pytest.raises(OptionError, match=r"cert\[0\]: cannot read .*No such file") as caught:
@@ -106,7 +106,7 @@ def test_der_and_objects_of_cryptography(pki: Named) -> None:
     identity = pki.client_ec
     assert read_ca(identity.certificate) == (identity.cert_pem,)
     assert read_chains([identity.certificate]) == (identity.cert_pem,)
-    assert read_keys(identity.key, None)[0].pem == identity.key_pem
+    assert read_keys(identity.key, None)[0].contents == identity.key_pem
     (armoured,) = read_ca(identity.der) or ()
     assert b"".join(armoured.split()) == b"".join(identity.cert_pem.split())
     with pytest.raises(OptionTypeError, match="cert"):
@@ -158,3 +158,11 @@ class TestPassphrase:
 
 def test_no_secret_is_shown() -> None:
     assert repr(KeySource(b"SECRET", b"WORD", "key[0]")) == "KeySource(option='key[0]')"
+
+
+@pytest.mark.parametrize("cut", [1, 40])
+def test_a_key_that_is_cut_off(pki: Named, cut: int) -> None:
+    """Beside a whole one it is not skipped."""
+    whole = pki.client_ec.key_pem
+    with pytest.raises(OptionError, match="key: one of the private keys in it has no end"):
+        read_keys(whole + whole[: len(whole) - cut - 10], None)

@@ -220,6 +220,25 @@ def test_a_local_address_that_is_not_ours(run: Run) -> None:
     run(main)
 
 
+@pytest.mark.parametrize(("address", "ours"), [("127.0.0.1", "::1"), ("::1", "127.0.0.1")])
+@pytest.mark.parametrize("select", [False, True])
+def test_a_local_address_of_another_family(run: Run, address: str, ours: str, select: bool) -> None:
+    """It is not left out in silence."""
+
+    async def main() -> None:
+        async with serving(greet, host=address) as server:
+            server.on("connection", lambda _: pytest.fail("it has connected"))
+            for host in (address, "a.example.com"):
+                options = {"local_address": ours, "lookup": lambda *_: address, "auto_select_family": select}
+                client = aiotls.connect(host, port_of(server), **client_options(**options))
+                with pytest.raises(aiotls.ConnectError) as failure:
+                    await client
+                assert failure.value.code == "EINVAL"
+                assert failure.value.local_address == ours
+
+    run(main)
+
+
 def test_lookup_events_name_every_address(run: Run) -> None:
     async def main() -> None:
         async with serving(greet) as server:

@@ -138,7 +138,7 @@ def test_every_event_is_described() -> None:
 def test_every_method_of_sockets_and_servers_is_described() -> None:
     described = _words("docs")
     public = {name for kind in (aiotls.TLSSocket, aiotls.Server) for name in dir(kind) if not name.startswith("_")}
-    assert public - described == {"EVENTS"}
+    assert public - described == set()
 
 
 def test_the_tree_of_errors_is_that_of_the_module() -> None:
@@ -164,4 +164,6 @@ def _sources(folder: Path) -> Iterator[str]:
 
 
 def _words(folder: str) -> set[str]:
-    return {word for page in (ROOT / folder).glob("*.md") for word in re.findall(r"\w+", page.read_text())}
+    """The words of the pages; that which has every name of the reference would prove nothing."""
+    pages = [page for page in (ROOT / folder).glob("*.md") if page.name != "coming-from-node.md"]
+    return {word for page in pages for word in re.findall(r"\w+", page.read_text())}

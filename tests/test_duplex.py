@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 import aiotls
 from aiotls.duplex import Duplex
+from aiotls.onread import OnReadOption
 
 
 class Tray(Duplex):
     """A stream over nothing: it remembers what it was asked for, and the test is the peer."""
 
-    def __init__(self, mark: int = 10) -> None:
-        super().__init__(asyncio.get_running_loop(), mark)
+    def __init__(self, mark: int = 10, onread: OnReadOption | None = None) -> None:
+        super().__init__(asyncio.get_running_loop(), mark, onread)
         self.wanted: list[bool] = []
         self.written = bytearray()
         self.left = 0
@@ -357,3 +358,118 @@ def test_a_listener_that_reads_is_told() -> None:
         assert await tray.read(1) == b"x"
 
     with_loop(main)
+
+
+def test_a_pipe_in_every_order() -> None:
+    """Whatever comes, drains, pauses and resumes when: all of it goes through once, in order, and never too much."""
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        st.lists(st.sampled_from(["receive", "drain", "pause", "resume", "turn"]), max_size=60),
+        st.integers(0, 6),
+        st.booleans(),
+    )
+    def check(steps: list[str], mark: int, to_itself: bool) -> None:
+        async def main() -> None:
+            source = Tray(mark=mark)
+            target = source if to_itself else Tray(mark=mark)
+            assert source.pipe(target) is target
+            sent = b""
+            for number, step in enumerate(steps):
+                before = len(target.written)
+                paused, full = source.is_paused(), target.left >= mark and target.left > 0
+                if step == "receive" and source._taking:
+                    chunk = b"%03d" % number
+                    sent += chunk
+                    source.receive(chunk)
+                elif step == "drain" and target.left:
+                    target.let_go()
+                elif step in ("pause", "resume"):
+                    getattr(source, step)()
+                elif step == "turn":
+                    await asyncio.sleep(0)
+                if paused or full:
+                    assert len(target.written) == before
+                assert target.left < mark + 4
+                if source._taking:
+                    assert source._flowing or source.readable_length < max(mark, 1)
+            source.resume()
+            source.receive_end()
+            while not target.ended:
+                await asyncio.sleep(0)
+                if target.left:
+                    target.let_go()
+            assert target.written == sent
+            assert source.readable_length == 0
+            assert source.failures == target.failures == []
+            assert not any(source.listeners(event) + target.listeners(event) for event in source.EVENTS)
+
+        asyncio.run(main())
+
+    check()
+
+
+def test_two_pipes_wait_for_the_slower() -> None:
+    async def main() -> None:
+        source = Tray(mark=100)
+        one, other = Tray(mark=1), Tray(mark=1)
+        source.pipe(one)
+        source.pipe(other)
+        source.receive(b"x")
+        await asyncio.sleep(0)
+        assert one.written == other.written == b"x"
+        source.receive(b"y")
+        one.let_go()
+        one.let_go()
+        await asyncio.sleep(0)
+        assert one.written == b"x"
+        other.let_go()
+        assert one.written == b"x", "never from within the call"
+        await asyncio.sleep(0)
+        assert one.written == other.written == b"xy"
+
+    with_loop(main)
+
+
+def test_own_memory_in_every_cut() -> None:
+    """Chunks of all sizes into buffers of all sizes, with stops anywhere."""
+
+    @settings(max_examples=200, deadline=None)
+    @given(
+        st.lists(st.binary(min_size=1, max_size=20), max_size=10),
+        st.lists(st.integers(1, 30), min_size=1, max_size=10),
+        st.lists(st.sampled_from([True, None, False, "pause"]), min_size=1, max_size=10),
+    )
+    def check(chunks: list[bytes], sizes: list[int], answers: list[Any]) -> None:
+        async def main() -> None:
+            received = b""
+            turn = 0
+
+            def buffer() -> bytearray:
+                return bytearray(sizes[turn % len(sizes)])
+
+            def callback(size: int, buffer: bytearray) -> Any:
+                nonlocal received, turn
+                assert not tray.is_paused()
+                received += buffer[:size]
+                answer = answers[turn % len(answers)]
+                turn += 1
+                return answer if answer != "pause" else tray.pause().is_paused()
+
+            tray = Tray(mark=10, onread=OnReadOption(buffer, callback))
+            ends: list[int] = []
+            tray.on("end", lambda: ends.append(len(received)))
+            for chunk in chunks:
+                tray.receive(chunk)
+                assert tray.readable_length == 0 or tray.is_paused()
+            tray.receive_end()
+            while not ends:
+                tray.resume()
+                await asyncio.sleep(0)
+            assert received == b"".join(chunks)
+            assert ends == [len(received)]
+            assert tray.failures == []
+
+        asyncio.run(main())
+
+    check()

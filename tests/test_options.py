@@ -51,6 +51,12 @@ class TestNames:
 connect_parse = ConnectOptions.parse
 
 
+@pytest.mark.parametrize("address", ["x y", "999.1.1.1", "localhost", "127.1", "[::1]", "127.0.0.1.", "127.0.0.1:1"])
+def test_a_local_address_that_is_none(address: str) -> None:
+    error = refused(connect_parse, "ERR_INVALID_IP_ADDRESS", "local_address", port=1, local_address=address)
+    assert error.option == "local_address"
+
+
 class TestConnect:
     def test_defaults(self) -> None:
         options = connect()
@@ -187,9 +193,16 @@ class TestServername:
         options = ConnectOptions.parse(keywords)
         assert (options.hostname, options.servername) == (hostname, servername)
 
-    @pytest.mark.parametrize("servername", ["127.0.0.1", "::1", "１２７.0.0.1"])
+    @pytest.mark.parametrize("servername", ["127.0.0.1", "::1", "１２７.0.0.1", "1.2.3.4.", "::1."])
     def test_an_address_is_refused(self, servername: str) -> None:
         refused(connect_parse, "ERR_INVALID_ARG_VALUE", "servername", port=1, servername=servername)
+
+    @pytest.mark.parametrize("option", ["host", "servername"])
+    @pytest.mark.parametrize("name", ["[::1]", "[::1]:443", "[", "[fe80::1%eth0]"])
+    def test_an_address_in_the_brackets_of_a_url(self, option: str, name: str) -> None:
+        error = refused(connect_parse, "ERR_INVALID_ARG_VALUE", option, port=1, **{option: name})
+        assert "without brackets" in error.message
+        assert error.option == option
 
     @pytest.mark.parametrize("servername", [1, True, b"a", []])
     def test_a_wrong_type(self, servername: Any) -> None:

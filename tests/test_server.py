@@ -180,7 +180,7 @@ def test_an_error_after_the_handshake_is_not_the_servers(run: Run) -> None:
             peer = BarePeer.client(below)
             await peer.handshake()
             socket = await accepted.get()
-            failed = asyncio.ensure_future(socket.wait_for("error"))
+            failed: asyncio.Future[Any] = asyncio.ensure_future(socket.wait_for("error"))
             await asyncio.sleep(0)
             peer.reset()
             assert (await failed).code == "ECONNRESET"
@@ -197,7 +197,7 @@ def test_handshake_timeout(run: Run) -> None:
             async with serving(handshake_timeout=0.05) as server:
                 errors: asyncio.Queue[Any] = asyncio.Queue()
                 if listen:
-                    server.on("tls_client_error", lambda error, _, errors=errors: errors.put_nowait(error))
+                    server.on("tls_client_error", lambda error, *_, errors=errors: errors.put_nowait(error))
                 reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
                 writer.write(b"\x16\x03\x01")
                 assert await reader.read() == b""

@@ -225,7 +225,7 @@ ENDINGS = ("write", "end", "destroy", "close", "reset_and_destroy")
 
 
 @pytest.mark.parametrize("event", ["secure", "data", "drain", "end", "finish", "close"])
-def test_cve_2020_8265(run: Run, event: str) -> None:
+def test_cve_2020_8265(run: Run, event: Any) -> None:
     """CVE-2020-8265: writing and every kind of ending, in every order, in callbacks that are called by them."""
 
     async def main() -> None:

@@ -222,7 +222,7 @@ def test_listeners_added_later(run: Run) -> None:
         calls: list[str] = []
         async with serving(echo) as server:
             early = await talking(server)
-            names = ("connection", "secure_connection")
+            names: Any = ("connection", "secure_connection")
             listeners = [lambda _, name=name: calls.append(name) for name in names]
             for name, listener in zip(names, listeners, strict=True):
                 server.on(name, listener)

@@ -165,7 +165,7 @@ def test_address_in_use(run: Run, loop_errors: Errors) -> None:
             assert other.address() is None
             assert not other.listening
 
-            told = asyncio.ensure_future(other.wait_for("error"))
+            told: asyncio.Future[Any] = asyncio.ensure_future(other.wait_for("error"))
             await asyncio.sleep(0)
             other.listen(port_of(server), "127.0.0.1")
             assert (await told).code == "EADDRINUSE"

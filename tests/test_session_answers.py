@@ -167,7 +167,7 @@ class TestAnswers:
         run(main)
 
     @pytest.mark.parametrize("event", ["new_session", "resume_session"])
-    def test_that_raises(self, run: Run, version: str, event: str, patiently: bool) -> None:
+    def test_that_raises(self, run: Run, version: str, event: Any, patiently: bool) -> None:
         """That very exception is in "tls_client_error", once; the connection ends, and the next one is served."""
 
         async def main() -> None:

@@ -265,7 +265,7 @@ class TestWaiting:
         run(main)
 
     @pytest.mark.parametrize("event", ["new_session", "resume_session"])
-    def test_no_answer(self, run: Run, version: str, event: str) -> None:
+    def test_no_answer(self, run: Run, version: str, event: Any) -> None:
         """Failure model 19: `handshake_timeout` ends a connection whose question nobody answers."""
 
         async def main() -> None:
@@ -290,7 +290,7 @@ class TestWaiting:
         run(main)
 
     @pytest.mark.parametrize("event", ["new_session", "resume_session"])
-    def test_a_client_that_does_not_wait(self, run: Run, version: str, event: str) -> None:
+    def test_a_client_that_does_not_wait(self, run: Run, version: str, event: Any) -> None:
         """Failure model 19: the answer comes when the client has gone, and harms nobody."""
 
         async def main() -> None:

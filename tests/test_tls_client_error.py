@@ -327,7 +327,9 @@ def test_junk_on_a_secure_connection(run: Run, version: ssl.TLSVersion) -> None:
             bad.write(b"x")
             assert await bad.readexactly(1) == b"x"
             closed = [asyncio.ensure_future(each.wait_for("close")) for each in (bad, socket)]
-            failed = [asyncio.ensure_future(each.wait_for("error")) for each in (bad, socket)]
+            failed: list[asyncio.Future[Any]] = [
+                asyncio.ensure_future(each.wait_for("error")) for each in (bad, socket)
+            ]
             await asyncio.sleep(0)
             with injected:
                 injected.sendall(b"\xff" * 6)
@@ -432,3 +434,19 @@ def _client_hello(version: ssl.TLSVersion) -> bytes:
     with contextlib.suppress(ssl.SSLWantReadError):
         context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost").do_handshake()
     return outgoing.read()
+
+
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+def test_a_server_without_a_certificate(run: Run, version: str) -> None:
+    """The usual mistake of beginners: the error says what may be missing."""
+
+    async def main() -> None:
+        async with watched(cert=None, key=None) as host:
+            client = aiotls.connect("127.0.0.1", host.port, **client_options(max_version=version))
+            with pytest.raises(aiotls.AlertReceived):
+                await client
+            error, _ = await host.failed.get()
+            assert "certificate" in str(error) or "key and cert" in str(error)
+            assert "the server has no" in str(error)
+
+    run(main)

@@ -11,6 +11,7 @@ import aiotls
 from tests.conftest import Run
 from tests.support.pairs import BarePeer, MemoryDuplex, client_options, gone, server_options, tcp_pair, tls_pair, until
 from tests.support.pki import named
+from tests.support.servers import serving, to
 
 Errors = list[dict[str, Any]]
 
@@ -48,7 +49,7 @@ def test_the_listener_is_told(run: Run) -> None:
     async def main() -> None:
         async with tls_pair(client=refused_options(), secure=False) as (client, server):
             events: list[Any] = []
-            client.on("error", lambda error: events.append(error.code))
+            client.on("error", lambda error: events.append(getattr(error, "code", None)))
             client.on("close", events.append)
             for name in ("secure", "secure_connect", "end", "data"):
                 client.on(name, lambda *_, name=name: events.append(name))
@@ -97,7 +98,7 @@ def test_the_next_await_is_told(run: Run) -> None:
 
 @pytest.mark.parametrize("style", ["plain", "async"])
 @pytest.mark.parametrize("event", ["secure", "secure_connect", "data", "end", "drain"])
-def test_listeners_that_raise(run: Run, event: str, style: str) -> None:
+def test_listeners_that_raise(run: Run, event: Any, style: str) -> None:
     """ERR-02, ERR-12: that very exception to "error", the socket destroyed; the peer just sees the end."""
 
     async def main() -> None:
@@ -135,7 +136,7 @@ def test_listeners_that_raise(run: Run, event: str, style: str) -> None:
 
 
 @pytest.mark.parametrize("event", ["error", "close"])
-def test_last_listeners_that_raise(run: Run, loop_errors: Errors, event: str) -> None:
+def test_last_listeners_that_raise(run: Run, loop_errors: Errors, event: Any) -> None:
     """An exception in the listener for errors, or of the end, goes to the loop: nothing is left to end."""
 
     async def main() -> None:
@@ -392,3 +393,75 @@ async def write_for_ever(socket: aiotls.TLSSocket) -> None:
     while True:
         socket.write(bytes(2**20))
         await socket.drain()
+
+
+class Nameless(MemoryDuplex):
+    """A stream that fails when it is asked for its names, as soon as a connection begins on it."""
+
+    def get_extra_info(self, name: str) -> object:
+        raise LookupError(f"no {name} here")
+
+
+@pytest.mark.parametrize("side", ["client", "server", "accepted"])
+@pytest.mark.parametrize("way", ["await", "listener"])
+def test_whatever_fails_at_the_beginning(run: Run, loop_errors: Errors, side: str, way: str) -> None:
+    """An exception that nobody has foreseen reaches whoever waits, once, and the socket closes."""
+
+    async def main() -> None:
+        near, far = Nameless.pair()
+        told: list[Any] = []
+        asking: dict[str, Any] = {"psk_callback": lambda *_: None}
+        if side == "client":
+            socket = aiotls.connect(socket=near, **client_options(**asking))
+        elif side == "server":
+            socket = aiotls.TLSSocket(near, is_server=True, **server_options(**asking))
+        else:
+            server = aiotls.create_server(**server_options(**asking))
+            server.on("tls_client_error", lambda error, _: told.append(error))
+            socket = server.handle_connection(near)
+        closed: list[bool] = []
+        socket.on("close", closed.append)
+        if way == "listener":
+            socket.on("error", told.append)
+            await until(lambda: closed)
+        else:
+            with pytest.raises(LookupError, match="no sockname here"):
+                await socket
+            await until(lambda: closed)
+        expected = 1 if way == "listener" or side == "accepted" else 0
+        assert [type(error) for error in told] == [LookupError] * expected
+        assert (closed, socket.destroyed) == ([True], True)
+        far.close()
+
+    run(main)
+    assert loop_errors == []
+
+
+def test_a_reset_right_behind_the_handshake(run: Run, loop_errors: Errors) -> None:
+    """A listener that was just started and reads is told, once; the loop's exception handler is not told as well."""
+
+    async def main() -> None:
+        ends: asyncio.Queue[tuple[str, BaseException | None]] = asyncio.Queue()
+
+        async def reading(socket: aiotls.TLSSocket) -> None:
+            try:
+                await socket.read()
+            except aiotls.ConnectionLost as error:
+                ends.put_nowait(("listener", error))
+                raise
+            ends.put_nowait(("listener", None))
+
+        async with serving(reading, min_version="TLSv1.3") as server:
+            server.on("tls_client_error", lambda error, _: ends.put_nowait(("server", error)))
+            found = []
+            for _ in range(10):
+                client = await to(server)
+                client.write(b"x")
+                client.reset_and_destroy()
+                found.append(await ends.get())
+            assert ends.empty()
+        assert {type(error) for _, error in found} == {aiotls.ConnectionLost}
+        assert "listener" in [who for who, _ in found]
+
+    run(main)
+    assert loop_errors == []

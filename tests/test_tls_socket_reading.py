@@ -233,7 +233,7 @@ def test_every_mark_reads_everything(run: Run, mark: int) -> None:
 
 
 def test_nothing_before_resume(run: Run) -> None:
-    """DATA-02: an echo of what piled up until write() said no comes only after resume, and whole."""
+    """DATA-02, DATA-03: an echo of what piled up until write() said no comes only after resume, and whole."""
 
     async def main() -> None:
         async with tls_pair() as (client, server):

@@ -8,6 +8,7 @@ use openssl::pkey::Id;
 use openssl::pkey_ctx::{HkdfMode, PkeyCtx};
 use openssl::symm::{encrypt_aead, Cipher};
 
+pub const HANDSHAKE_FAILURE: u8 = 40;
 pub const BAD_CERTIFICATE: u8 = 42;
 pub const INTERNAL_ERROR: u8 = 80;
 pub const BAD_CERTIFICATE_STATUS_RESPONSE: u8 = 113;

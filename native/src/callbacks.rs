@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::alert;
 use crate::hello::{self, Hello};
+use crate::process;
 use crate::psk;
 use crate::session;
 use crate::state::{
@@ -97,8 +98,13 @@ unsafe extern "C" fn select_certificate(ssl: *mut sys::SSL, _: *mut c_void) -> c
     // SAFETY: OpenSSL calls with a live connection.
     unsafe {
         let Some(state) = state(ssl) else { return 0 };
-        // A client's own certificate is chosen by its context alone; nothing is stapled for those who do not ask.
-        if !state.settings.server || !sys::wants_status(ssl) {
+        if !state.settings.server {
+            let context = state.context.clone();
+            context.show_fitting(ssl);
+            return 1;
+        }
+        // Nothing is stapled for those who do not ask.
+        if !sys::wants_status(ssl) {
             return 1;
         }
         match state.ask(ASK_CERTIFICATE) {
@@ -324,8 +330,12 @@ unsafe extern "C" fn keylog(ssl: *const sys::SSL, line: *const c_char) {
         if !state.secure && state.asks & LAST_FLIGHT != 0 && state.secret.is_none() {
             state.secret = alert::secret_of(line, state.settings.server);
         }
-        if state.asks(ASK_KEYLOG) {
-            state.news.push(News::KeyLog([line, b"\n"].concat()));
+        if state.asks(ASK_KEYLOG) || process::logs_keys() {
+            let line = [line, b"\n"].concat();
+            process::log_key(&line);
+            if state.asks(ASK_KEYLOG) {
+                state.news.push(News::KeyLog(line));
+            }
         }
     }
 }
@@ -333,6 +343,8 @@ unsafe extern "C" fn keylog(ssl: *const sys::SSL, line: *const c_char) {
 /// Notes alerts, which then stand in the failure of both sides, counts KeyUpdate messages, and sees renegotiations.
 unsafe extern "C" fn info(ssl: *const sys::SSL, event: c_int, value: c_int) {
     const CLOSE_NOTIFY: c_int = 0;
+    const USER_CANCELED: c_int = 90;
+    const WARNING: c_int = 1;
     // SAFETY: OpenSSL calls with a live connection; the name of a state is static.
     unsafe {
         let Some(state) = state(ssl) else { return };
@@ -349,7 +361,13 @@ unsafe extern "C" fn info(ssl: *const sys::SSL, event: c_int, value: c_int) {
             state.renegotiation.done |= std::mem::take(&mut state.renegotiation.running);
         } else if event & sys::SSL_CB_ALERT != 0 {
             let description = value & 0xff;
-            let alert = (description != CLOSE_NOTIFY).then_some(description as u8);
+            // Warnings end nothing: all of them in TLS 1.2 but a refused renegotiation, one in TLS 1.3.
+            let ends = match description {
+                CLOSE_NOTIFY | USER_CANCELED => false,
+                sys::SSL_AD_NO_RENEGOTIATION => true,
+                _ => value >> 8 != WARNING || sys::SSL_version(ssl) >= sys::TLS1_3_VERSION,
+            };
+            let alert = ends.then_some(description as u8);
             if event & sys::SSL_CB_READ != 0 {
                 state.alert_received = alert.or(state.alert_received);
             } else {

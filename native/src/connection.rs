@@ -37,6 +37,8 @@ pub struct Connection {
     pub writable: bool,
     /// The peer has closed or reset: a short read is not the end of what there is.
     pub hung_up: bool,
+    /// The descriptor has an error, such as a reset by the peer.
+    pub broken: bool,
     /// There is something to do that no event will tell of.
     pub kicked: bool,
     /// A question was told and its answer has not come.
@@ -69,6 +71,7 @@ impl Connection {
             readable: false,
             writable: true,
             hung_up: false,
+            broken: false,
             kicked: false,
             asking: false,
             queued: false,

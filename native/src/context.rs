@@ -10,6 +10,8 @@ use openssl::x509::{X509Ref, X509VerifyResult, X509};
 use pyo3::prelude::*;
 
 use crate::callbacks;
+use crate::crypto_engine;
+use crate::dh;
 use crate::error::{self, Failure};
 use crate::sys;
 use crate::trust::{Certificate, PrivateKey, TrustStore};
@@ -25,6 +27,8 @@ struct Own {
     trust: Vec<u8>,
     /// Leaf first, each with its key where that is known.
     chains: Vec<(Vec<X509>, Option<PKey<Private>>)>,
+    /// What certificates may be compressed with, most wanted first (RFC 8879).
+    compression: Vec<c_int>,
 }
 
 impl SharedContext {
@@ -48,6 +52,28 @@ impl SharedContext {
         }
         hash.update(name);
         hash.finish()
+    }
+}
+
+/// Certificate compression is off unless asked for.
+const NO_COMPRESSION: u64 = sys::SSL_OP_NO_TX_CERTIFICATE_COMPRESSION | sys::SSL_OP_NO_RX_CERTIFICATE_COMPRESSION;
+
+impl SharedContext {
+    /// Lets a connection compress certificates as this context does, which SSL_set_SSL_CTX leaves as it was.
+    ///
+    /// # Safety
+    /// `ssl` must be live.
+    pub unsafe fn apply_compression(&self, ssl: *mut sys::SSL) {
+        let mut algorithms = self.own().compression.clone();
+        // SAFETY: the caller's.
+        unsafe {
+            sys::SSL_set_options(ssl, NO_COMPRESSION);
+            if sys::SSL_set1_cert_comp_preference(ssl, algorithms.as_mut_ptr(), algorithms.len()) == 1
+                && !algorithms.is_empty()
+            {
+                sys::SSL_clear_options(ssl, NO_COMPRESSION);
+            }
+        }
     }
 }
 
@@ -83,6 +109,33 @@ impl SharedContext {
             Some((leaf.clone(), key.clone()?, (!issuers.is_empty()).then_some(stack)))
         });
         pairs.collect()
+    }
+
+    /// Lets a client of TLS 1.2 or older show, of several certificates, the one that its server prefers of those that it
+    /// can verify: OpenSSL itself chooses only since TLS 1.3.
+    ///
+    /// # Safety
+    /// `ssl` must be a live client that was asked for its certificate.
+    pub unsafe fn show_fitting(&self, ssl: *mut sys::SSL) {
+        // SAFETY: the caller's; the connection takes references of its own.
+        unsafe {
+            if self.own().chains.len() < 2 || sys::SSL_version(ssl) >= sys::TLS1_3_VERSION {
+                return;
+            }
+            let signatures = sys::shared_signatures(ssl);
+            let rank = |key: &PKey<Private>| signatures.iter().position(|(kind, _)| signs(key, *kind));
+            // One whose whole chain it can verify, else one that at least makes a signature that it knows.
+            let best = self.key_pairs().into_iter().min_by_key(|(leaf, key, chain)| {
+                let chain = chain.as_ref().map_or(std::ptr::null_mut(), |chain| chain.as_ptr());
+                let verdict = sys::SSL_check_chain(ssl, leaf.as_ptr(), key.as_ptr(), chain);
+                (verdict & sys::CERT_PKEY_VALID == 0, rank(key).unwrap_or(usize::MAX))
+            });
+            if let Some((leaf, key, chain)) = best {
+                let chain = chain.as_ref().map_or(std::ptr::null_mut(), |chain| chain.as_ptr());
+                sys::SSL_use_cert_and_key(ssl, leaf.as_ptr(), key.as_ptr(), chain, 1);
+            }
+        }
+        error::clear_queue();
     }
 
     /// The issuer of a certificate among those that are trusted.
@@ -128,6 +181,11 @@ impl Context {
     }
 }
 
+/// Whether a key makes signatures of a kind.
+fn signs(key: &PKey<Private>, kind: c_int) -> bool {
+    key.id().as_raw() == kind || (key.id().as_raw(), kind) == (sys::EVP_PKEY_RSA, sys::EVP_PKEY_RSA_PSS)
+}
+
 /// The exception for a call that failed, unless it answered 1.
 fn check(result: c_int) -> PyResult<()> {
     if result == 1 {
@@ -160,8 +218,7 @@ impl Context {
             let options = u64::from(sys::SSL_OP_NO_COMPRESSION as u32)
                 | u64::from(sys::SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION as u32)
                 | sys::SSL_OP_ALLOW_CLIENT_RENEGOTIATION
-                | sys::SSL_OP_NO_TX_CERTIFICATE_COMPRESSION
-                | sys::SSL_OP_NO_RX_CERTIFICATE_COMPRESSION;
+                | NO_COMPRESSION;
             sys::SSL_CTX_set_options(ctx, options);
             // Sessions are stored by us or not at all.
             let cache = sys::SSL_SESS_CACHE_BOTH | sys::SSL_SESS_CACHE_NO_INTERNAL | SSL_SESS_CACHE_NO_AUTO_CLEAR;
@@ -280,8 +337,71 @@ impl Context {
         check(unsafe { sys::SSL_CTX_use_PrivateKey(self.ctx(), key.get().0.as_ptr()) })
     }
 
+    /// Diffie-Hellman parameters in PEM; None for a group as strong as the key.
+    #[pyo3(signature = (pem, /))]
+    fn set_dh(&self, pem: Option<&[u8]>) -> PyResult<()> {
+        let Some(pem) = pem else {
+            // SAFETY: the context is live.
+            unsafe { sys::set_dh_auto(self.ctx()) };
+            return Ok(());
+        };
+        let parameters = dh::parameters(pem)?;
+        let ctx = self.ctx();
+        // SAFETY: both are live; the context takes the reference where it takes the parameters.
+        unsafe {
+            let taken = sys::SSL_CTX_set0_tmp_dh_pkey(ctx, parameters.as_ptr());
+            if taken == 1 {
+                std::mem::forget(parameters);
+            }
+            check(taken)
+        }
+    }
+
+    /// Compresses certificates (RFC 8879); to be called when all of them are there.
+    #[pyo3(signature = (algorithms, /))]
+    fn set_certificate_compression(&self, mut algorithms: Vec<c_int>) -> PyResult<()> {
+        self.0.own().compression.clone_from(&algorithms);
+        let ctx = self.ctx();
+        // SAFETY: the context is live; the list is read for its length.
+        unsafe {
+            check(sys::SSL_CTX_set1_cert_comp_preference(ctx, algorithms.as_mut_ptr(), algorithms.len()))?;
+            sys::SSL_CTX_clear_options(ctx, NO_COMPRESSION);
+            // There may be no certificate, or none that becomes shorter.
+            sys::SSL_CTX_compress_certs(ctx, 0);
+        }
+        error::clear_queue();
+        Ok(())
+    }
+
+    #[pyo3(signature = (engine, /))]
+    fn set_client_cert_engine(&self, engine: &str) -> PyResult<()> {
+        // SAFETY: the context is live.
+        Ok(unsafe { crypto_engine::use_client_certificates(self.ctx(), engine) }?)
+    }
+
+    fn security_level(&self) -> c_int {
+        // SAFETY: the context is live.
+        unsafe { sys::SSL_CTX_get_security_level(self.ctx()) }
+    }
+
     fn cipher_names(&self) -> Vec<String> {
         suite_names(self.ctx())
+    }
+}
+
+/// The number of an algorithm in RFC 8879 and its name, for those that this OpenSSL can compress certificates with.
+#[pyfunction]
+pub fn certificate_compression_algorithms() -> Vec<(c_int, &'static str)> {
+    const ALGORITHMS: [(c_int, &str); 3] = [(1, "zlib"), (2, "brotli"), (3, "zstd")];
+    // SAFETY: a context of our own, freed when `context` goes; each list is read for its length.
+    unsafe {
+        let context = SharedContext(sys::SSL_CTX_new(sys::TLS_method()), Mutex::default());
+        ALGORITHMS
+            .into_iter()
+            .filter(|(mut number, _)| {
+                !context.0.is_null() && sys::SSL_CTX_set1_cert_comp_preference(context.0, &mut number, 1) == 1
+            })
+            .collect()
     }
 }
 

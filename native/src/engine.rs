@@ -9,7 +9,9 @@ use std::sync::Arc;
 use crate::alert;
 use crate::bio;
 use crate::callbacks::{self, MOST_KEY_UPDATES};
+use crate::dh;
 use crate::error::{clear_queue, Failure, Kind};
+use crate::process;
 use crate::settings::Settings;
 use crate::state::{News, Refusal, State, ASK_CLIENT, ASK_SESSION, ASK_STAPLE, ASK_TRACE, ASK_VERIFY};
 use crate::sys;
@@ -65,7 +67,7 @@ impl Engine {
         // SAFETY: the context is live. The engine owns what was made so far, so an early return frees it.
         unsafe {
             let ssl = sys::SSL_new(settings.context.0);
-            let engine = Engine {
+            let mut engine = Engine {
                 ssl,
                 state,
                 eof: false,
@@ -84,7 +86,7 @@ impl Engine {
                 return Err(Failure::from_queue());
             }
             sys::SSL_set_bio(ssl, bio, bio);
-            if settings.asks & ASK_TRACE != 0 {
+            if settings.asks & ASK_TRACE != 0 || process::traces() {
                 callbacks::trace(ssl);
             }
             if settings.server {
@@ -108,6 +110,7 @@ impl Engine {
             {
                 return Err(Failure::from_queue());
             }
+            engine.watch_dh();
             Ok(engine)
         }
     }
@@ -132,8 +135,12 @@ impl Engine {
 
     /// A renegotiation is under way: application data cannot leave before it is done.
     pub fn is_renegotiating(&self) -> bool {
+        self.is_secure() && !self.close_notify_received && self.in_handshake()
+    }
+
+    fn in_handshake(&self) -> bool {
         // SAFETY: the connection is live.
-        self.is_secure() && unsafe { sys::SSL_in_init(self.ssl) == 1 }
+        unsafe { sys::SSL_in_init(self.ssl) == 1 }
     }
 
     pub fn eof(&self) -> bool {
@@ -188,7 +195,7 @@ impl Engine {
 
     pub fn answer(&mut self, accept: bool) {
         if let Some(alert) = self.state_mut().answer(accept) {
-            self.turn_away(alert);
+            self.turn_away(alert, Failure::of_kind(Kind::Refused));
         }
     }
 
@@ -237,6 +244,11 @@ impl Engine {
                 ..Failure::of_kind(Kind::Verify)
             });
         }
+        if let Some(weak) = (!server && !self.settled).then(|| self.weak_group()).flatten() {
+            self.state_mut().outgoing = Default::default();
+            return self.turn_away(alert::HANDSHAKE_FAILURE, weak);
+        }
+        let state = self.state_mut();
         let asks = |question| state.asks(question) && !state.has_answer(question);
         if state.question != 0 {
             // A client has yet to hear about its OCSP response.
@@ -263,7 +275,7 @@ impl Engine {
     }
 
     /// Ends a handshake that OpenSSL takes for done, with an alert where the peer can still read one.
-    fn turn_away(&mut self, description: u8) -> Status {
+    fn turn_away(&mut self, description: u8, failure: Failure) -> Status {
         let (server, secure) = (self.settings.server, self.state().secure);
         // Up to TLS 1.2, a resuming server and a client that does not resume have sent their ChangeCipherSpec before.
         let readable = self.is_tls13() || !secure || self.resumed() != server;
@@ -283,7 +295,7 @@ impl Engine {
             state.outgoing.extend(&record);
             state.alert_sent = Some(description);
         }
-        self.fail(Failure::of_kind(Kind::Refused))
+        self.fail(failure)
     }
 
     /// Notes whether a pre-shared key, or the session made with one, tells who the peer is; answers that.
@@ -371,6 +383,10 @@ impl Engine {
         if self.is_busy() {
             return Status::WantInput;
         }
+        if self.close_notify_received && self.in_handshake() {
+            // The peer has ended instead of finishing a renegotiation, without which nothing can be sent.
+            return self.fail(Failure::system(libc::ECONNRESET));
+        }
         let mut rest = data;
         while !rest.is_empty() {
             let mut count = 0;
@@ -424,8 +440,6 @@ impl Engine {
             sys::SSL_ERROR_WANT_CLIENT_HELLO_CB
             | sys::SSL_ERROR_WANT_X509_LOOKUP
             | sys::SSL_ERROR_WANT_RETRY_VERIFY => Status::Asking,
-            // A peer that has ended cannot go on with the handshake, and without it nothing more can be sent.
-            sys::SSL_ERROR_ZERO_RETURN if self.is_renegotiating() => self.fail(Failure::system(libc::ECONNRESET)),
             sys::SSL_ERROR_ZERO_RETURN if self.is_secure() => {
                 self.close_notify_received = true;
                 Status::Ended
@@ -444,7 +458,7 @@ impl Engine {
             _ => ("ERR_TLS_RENEGOTIATION_DISABLED", "TLS session renegotiation disabled for this socket"),
         };
         clear_queue();
-        self.fail(Failure { code: Some(code.into()), reason: Some(reason.into()), ..Failure::default() })
+        self.fail(Failure::named(code, reason))
     }
 
     /// Tells a certificate that was not accepted, and an answer that said no, from OpenSSL's own errors.
@@ -461,6 +475,9 @@ impl Engine {
         let state = self.state();
         if state.refused {
             return Failure { kind: Kind::Refused, ..failure };
+        }
+        if let Some(size) = state.weak_dh {
+            return dh::weak(size, self.settings.min_dh_size);
         }
         if state.key_updates > MOST_KEY_UPDATES {
             return Failure { stack: Vec::new(), ..failure.with_reason("too many key updates") };

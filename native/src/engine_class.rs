@@ -227,6 +227,15 @@ impl EngineClass {
         Ok(())
     }
 
+    #[pyo3(signature = (size, /))]
+    fn set_max_send_fragment(&self, size: u32) -> PyResult<bool> {
+        Ok(self.lock()?.set_max_send_fragment(size))
+    }
+
+    fn shared_sigalgs(&self) -> PyResult<Vec<String>> {
+        Ok(self.lock()?.shared_sigalgs())
+    }
+
     fn authenticated_by_key(&self) -> PyResult<bool> {
         Ok(self.lock()?.authenticated_by_key())
     }
@@ -261,6 +270,10 @@ impl EngineClass {
 
     fn group(&self) -> PyResult<Option<String>> {
         Ok(self.lock()?.group())
+    }
+
+    fn ephemeral_dh(&self) -> PyResult<Option<i32>> {
+        Ok(self.lock()?.ephemeral_dh())
     }
 
     fn alpn<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {

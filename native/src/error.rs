@@ -52,6 +52,11 @@ impl Failure {
         Failure { errno: Some(errno), ..Failure::of_kind(Kind::System) }
     }
 
+    /// One of ours, which OpenSSL has no words for.
+    pub fn named(code: &str, reason: &str) -> Self {
+        Failure { code: Some(code.into()), reason: Some(reason.into()), ..Failure::default() }
+    }
+
     /// Takes what stands in OpenSSL's error queue of this thread.
     pub fn from_queue() -> Self {
         Failure::from(ErrorStack::get())
@@ -82,7 +87,10 @@ impl Failure {
             return Failure { reason: Some("unknown error".into()), ..Failure::default() };
         };
         let others = stack.errors().iter().enumerate().filter(|(index, _)| *index != cause);
-        let reason = sys::stable_reason(first.reason().unwrap_or("unknown error"));
+        let reason = match first.library_code() {
+            ERR_LIB_SYS => system_reason(first.reason_code()),
+            _ => sys::stable_reason(first.reason().unwrap_or("unknown error")),
+        };
         Failure {
             library: first.library().map(str::to_owned),
             code: Some(code(first.library_code(), &reason)),
@@ -163,6 +171,23 @@ impl Failure {
     fn __repr__(&self) -> String {
         format!("<Failure {} {:?} {:?}>", self.kind(), self.code, self.reason)
     }
+}
+
+const ERR_LIB_SYS: c_int = 2;
+const ERR_LIB_EVP: c_int = 6;
+
+/// The code for what is encrypted in a way that no provider knows.
+pub const UNSUPPORTED: &str = "ERR_CRYPTO_UNSUPPORTED_OPERATION";
+
+/// Whether an algorithm was wanted that no provider has.
+pub fn is_unsupported(stack: &ErrorStack) -> bool {
+    stack.errors().iter().any(|error| error.library_code() == ERR_LIB_EVP && error.reason() == Some("unsupported"))
+}
+
+/// The words of a system error, which OpenSSL itself does not always have.
+fn system_reason(errno: c_int) -> String {
+    // SAFETY: the words are static, or good until the next call in this thread.
+    unsafe { std::ffi::CStr::from_ptr(libc::strerror(errno)) }.to_string_lossy().into_owned()
 }
 
 /// Forgets what earlier calls, also those of other libraries, have left in the queue of this thread.

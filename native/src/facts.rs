@@ -3,6 +3,7 @@
 use std::ffi::{c_char, CStr};
 
 use foreign_types::ForeignType;
+use openssl::pkey::{Id, PKey, Public};
 use openssl::x509::X509;
 
 use crate::context::Identity;
@@ -47,6 +48,20 @@ impl Engine {
     pub fn group(&self) -> Option<String> {
         // SAFETY: see above.
         unsafe { owned(sys::negotiated_group_name(self.ssl())) }
+    }
+
+    /// The size in bits of the server's ephemeral key, as its client sees it, where that is one of Diffie-Hellman over a
+    /// finite field and no group has a name for it.
+    pub fn ephemeral_dh(&self) -> Option<i32> {
+        // SAFETY: see above; the key is ours.
+        unsafe {
+            let key = sys::peer_temporary_key(self.ssl());
+            if key.is_null() {
+                return None;
+            }
+            let key = PKey::<Public>::from_ptr(key);
+            matches!(key.id(), Id::DH | Id::DHX).then(|| key.bits() as i32)
+        }
     }
 
     pub fn alpn(&self) -> Option<Vec<u8>> {
@@ -132,7 +147,7 @@ impl Engine {
     }
 
     pub fn peer_names(&self) -> Option<trust::Names> {
-        self.peer_x509().map(|certificate| trust::names(&certificate))
+        self.peer_x509().and_then(|certificate| trust::names(&certificate))
     }
 
     /// The verified chain, or, where there is none, what the peer sent.
@@ -153,6 +168,21 @@ impl Engine {
             chain.insert(0, leaf);
         }
         chain
+    }
+
+    /// The signature algorithms that both sides support, in the form of the option for them; the order is the one that
+    /// counts for this side.
+    pub fn shared_sigalgs(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        // SAFETY: see above.
+        for (signature, hash) in unsafe { sys::shared_signatures(self.ssl()) } {
+            let name = sigalg_name(signature, hash);
+            // Some differ only in the kind of key or curve, which has no place in the names.
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
     }
 
     pub fn finished(&self, peer: bool) -> Option<Vec<u8>> {
@@ -191,6 +221,26 @@ impl Engine {
         }
         Err(Failure::from_queue())
     }
+}
+
+fn sigalg_name(signature: i32, hash: i32) -> String {
+    let short_name = |number| {
+        // SAFETY: the name is static.
+        unsafe { owned(sys::OBJ_nid2sn(number)) }.unwrap_or_default()
+    };
+    let signature = match signature {
+        sys::EVP_PKEY_RSA => "RSA".to_owned(),
+        sys::EVP_PKEY_RSA_PSS => "RSA-PSS".to_owned(),
+        sys::EVP_PKEY_DSA => "DSA".to_owned(),
+        sys::EVP_PKEY_EC => "ECDSA".to_owned(),
+        sys::EVP_PKEY_ED25519 => "Ed25519".to_owned(),
+        sys::EVP_PKEY_ED448 => "Ed448".to_owned(),
+        other => short_name(other),
+    };
+    if hash == sys::NID_undef {
+        return signature;
+    }
+    format!("{signature}+{}", short_name(hash))
 }
 
 /// References of our own to the certificates of a live stack, or of null.

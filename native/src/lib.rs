@@ -6,6 +6,8 @@ mod buffer; // a byte queue that holds no memory while it is empty
 mod callbacks; // what OpenSSL's hooks write down, and where they suspend
 mod connection; // an engine, a descriptor, and what waits between them
 mod context; // SSL_CTX
+mod crypto_engine; // keys and client certificates in an ENGINE
+mod dh; // Diffie-Hellman over finite fields
 mod engine; // one TLS connection
 mod engine_class; // ... as Python sees it
 mod error; // failures as data; the one door to Python's exceptions
@@ -13,6 +15,9 @@ mod facts; // what a connection negotiated
 mod fd; // system calls on descriptors
 mod hello; // what a ClientHello says
 mod listener; // a listening descriptor
+mod passphrase; // how OpenSSL is told one, without a terminal
+mod pkcs12; // keys and certificates in a PKCS#12 file
+mod process; // what holds for every connection of the process
 mod psk; // pre-shared keys: the only hooks that call Python
 mod reactor; // many connections over one descriptor set
 mod reactor_class; // ... as Python sees it
@@ -21,6 +26,7 @@ mod settings; // what connections of one kind start with
 mod slots; // the table of a reactor's connections and listeners
 mod state; // the part of a connection that hooks see
 mod steering; // what the application decides about a connection
+mod store; // keys and certificates behind a URI
 mod sys; // what the openssl crates do not bind; version differences
 mod tickets; // the keys of session tickets
 mod trust; // certificates, keys, stores
@@ -62,5 +68,13 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine_class::EngineClass>()?;
     module.add_class::<reactor_class::ReactorClass>()?;
     module.add_function(wrap_pyfunction!(context::cipher_suites, module)?)?;
+    module.add_function(wrap_pyfunction!(context::certificate_compression_algorithms, module)?)?;
+    module.add_function(wrap_pyfunction!(dh::dh_bits, module)?)?;
+    module.add_function(wrap_pyfunction!(pkcs12::load_pkcs12, module)?)?;
+    module.add_function(wrap_pyfunction!(store::load_store_keys, module)?)?;
+    module.add_function(wrap_pyfunction!(store::load_store_certificates, module)?)?;
+    module.add_function(wrap_pyfunction!(crypto_engine::load_engine_key, module)?)?;
+    module.add_function(wrap_pyfunction!(process::set_keylog_fd, module)?)?;
+    module.add_function(wrap_pyfunction!(process::trace_everything, module)?)?;
     module.add_function(wrap_pyfunction!(engine_class::session_ticket, module)?)
 }

@@ -73,7 +73,7 @@ fn closed() -> PyErr {
 impl ReactorClass {
     #[new]
     fn new() -> PyResult<Self> {
-        Ok(ReactorClass(Mutex::new(Some(Reactor::new()?))))
+        Ok(ReactorClass(Mutex::new(Some(Reactor::new().map_err(os_error)?))))
     }
 
     fn fileno(&self) -> PyResult<RawFd> {
@@ -115,7 +115,7 @@ impl ReactorClass {
             connections: 0,
             handshakes: 0,
         };
-        Ok(reactor.as_mut().ok_or_else(closed)?.listen(listener)?)
+        reactor.as_mut().ok_or_else(closed)?.listen(listener).map_err(os_error)
     }
 
     #[pyo3(signature = (listener, /))]
@@ -154,7 +154,7 @@ impl ReactorClass {
         let fd = unsafe { fd::adopt(fd) };
         let mut reactor = self.lock()?;
         let reactor = reactor.as_mut().ok_or_else(closed)?;
-        Ok(reactor.attach(engine.get().0.clone(), fd, 0, handshake_timeout)?)
+        reactor.attach(engine.get().0.clone(), fd, 0, handshake_timeout).map_err(os_error)
     }
 
     fn poll<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
@@ -294,4 +294,9 @@ impl ReactorClass {
             reactor.listener(listener).map_or((0, 0), |found| (found.connections, found.handshakes))
         })
     }
+}
+
+/// As Python makes them, with the number.
+fn os_error(error: std::io::Error) -> PyErr {
+    PyOSError::new_err((error.raw_os_error(), error.to_string()))
 }

@@ -19,6 +19,8 @@ pub struct Settings {
     /// How many renegotiations a peer may ask for in so many seconds.
     pub reneg_limit: u32,
     pub reneg_window: f64,
+    /// The smallest ephemeral Diffie-Hellman key, in bits, that a client takes from its server.
+    pub min_dh_size: u32,
 }
 
 #[pyclass(frozen, name = "Settings", module = "aiotls._native")]
@@ -29,7 +31,7 @@ impl PySettings {
     #[new]
     #[pyo3(signature = (
         context, tickets = None, *, server, asks = 0, request_cert = false, reject_unauthorized = true, alpn = Vec::new(),
-        reneg_limit = 3, reneg_window = 600.0
+        reneg_limit = 3, reneg_window = 600.0, min_dh_size = 1024
     ))]
     #[allow(clippy::too_many_arguments)] // one for each field
     fn new(
@@ -42,6 +44,7 @@ impl PySettings {
         alpn: Vec<u8>,
         reneg_limit: u32,
         reneg_window: f64,
+        min_dh_size: u32,
     ) -> PyResult<Self> {
         let tickets = match tickets {
             Some(tickets) => tickets.get().0.clone(),
@@ -57,6 +60,7 @@ impl PySettings {
             tickets,
             reneg_limit,
             reneg_window,
+            min_dh_size,
         })))
     }
 }

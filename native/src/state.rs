@@ -105,6 +105,10 @@ pub struct State {
     first_length: usize,
     /// KeyUpdate messages of the peer since its last application data.
     pub key_updates: u32,
+    /// What decides about the strength of keys where a hook of ours comes before it.
+    pub security: Option<sys::SSL_security_cb>,
+    /// The size of an ephemeral Diffie-Hellman key of the server that is too small.
+    pub weak_dh: Option<u32>,
     pub news: Vec<News>,
     pub trace: *mut sys::BIO,
 }
@@ -145,6 +149,8 @@ impl State {
             first: [0; 5],
             first_length: 0,
             key_updates: 0,
+            security: None,
+            weak_dh: None,
             news: Vec::new(),
             trace: null_mut(),
             settings,

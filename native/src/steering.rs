@@ -48,7 +48,10 @@ impl Engine {
             return Err(Failure::from_queue());
         }
         // SAFETY: see above; both sets of parameters belong to live owners.
-        unsafe { sys::follow_context(self.ssl(), context.0) };
+        unsafe {
+            sys::follow_context(self.ssl(), context.0);
+            context.apply_compression(self.ssl());
+        }
         let state = self.state_mut();
         state.context = context;
         state.request_cert = request_cert;
@@ -142,6 +145,14 @@ impl Engine {
             // SAFETY: see above.
             unsafe { sys::SSL_set_options(self.ssl(), u64::from(sys::SSL_OP_NO_RENEGOTIATION as u32)) };
         }
+    }
+
+    /// How much plaintext a record of ours holds (RFC 8446, section 5.1); answers whether it may be so much.
+    pub fn set_max_send_fragment(&mut self, size: u32) -> bool {
+        // SAFETY: see above.
+        let set = unsafe { sys::set_max_send_fragment(self.ssl(), size.into()) };
+        clear_queue();
+        set
     }
 
     /// Collects, from now on, what `asks` says.

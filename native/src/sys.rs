@@ -1,9 +1,12 @@
 //! What the `openssl-sys` crate does not bind, and the only place that knows differences between OpenSSL versions.
 
-#![allow(non_camel_case_types)]
+#![allow(non_camel_case_types, non_snake_case)]
 
 use std::ffi::{c_char, c_int, c_long, c_uchar, c_uint, c_void};
 
+mod credentials;
+
+pub use credentials::*;
 pub use openssl_sys::*;
 
 /// `SSL_ERROR_*` values of suspended handshakes, see SSL_get_error(3).
@@ -49,7 +52,16 @@ const SSL_CTRL_SET_TLSEXT_STATUS_REQ_TYPE: c_int = 65;
 const SSL_CTRL_GET_TLSEXT_STATUS_REQ_OCSP_RESP: c_int = 70;
 const SSL_CTRL_SET_TLSEXT_STATUS_REQ_OCSP_RESP: c_int = 71;
 const SSL_CTRL_GET_TLSEXT_STATUS_REQ_TYPE: c_int = 127;
+/// What SSL_check_chain answers for a certificate that the peer can verify.
+pub const CERT_PKEY_VALID: c_int = 1;
 const TLSEXT_STATUSTYPE_OCSP: c_long = 1;
+const SSL_CTRL_GET_PEER_TMP_KEY: c_int = 109;
+const SSL_CTRL_SET_MAX_SEND_FRAGMENT: c_int = 52;
+const SSL_CTRL_SET_SPLIT_SEND_FRAGMENT: c_int = 125;
+const SSL_CTRL_SET_DH_AUTO: c_int = 118;
+
+/// What the security callback is asked about when a peer's ephemeral Diffie-Hellman key has come.
+pub const SSL_SECOP_TMP_DH: c_int = 7 | 4 << 16;
 
 type SSL_psk_server_cb = unsafe extern "C" fn(*mut SSL, *const c_char, *mut c_uchar, c_uint) -> c_uint;
 type SSL_psk_client_cb =
@@ -57,6 +69,8 @@ type SSL_psk_client_cb =
 type SSL_psk_find_session_cb = unsafe extern "C" fn(*mut SSL, *const c_uchar, usize, *mut *mut SSL_SESSION) -> c_int;
 type SSL_ticket_key_cb =
     unsafe extern "C" fn(*mut SSL, *mut c_uchar, *mut c_uchar, *mut EVP_CIPHER_CTX, *mut EVP_MAC_CTX, c_int) -> c_int;
+pub type SSL_security_cb =
+    unsafe extern "C" fn(*const SSL, *const SSL_CTX, c_int, c_int, c_int, *mut c_void, *mut c_void) -> c_int;
 type SSL_msg_cb = unsafe extern "C" fn(c_int, c_int, c_int, *const c_void, usize, *mut SSL, *mut c_void);
 
 extern "C" {
@@ -157,8 +171,60 @@ extern "C" {
     ) -> *mut X509;
     pub fn OPENSSL_INIT_new() -> *mut OPENSSL_INIT_SETTINGS;
     pub fn OPENSSL_INIT_free(settings: *mut OPENSSL_INIT_SETTINGS);
+    pub fn SSL_CTX_set0_tmp_dh_pkey(ctx: *mut SSL_CTX, parameters: *mut EVP_PKEY) -> c_int;
+    pub fn PEM_read_bio_Parameters(bio: *mut BIO, out: *mut *mut EVP_PKEY) -> *mut EVP_PKEY;
+    pub fn SSL_CTX_clear_options(ctx: *mut SSL_CTX, options: u64) -> u64;
+    pub fn SSL_clear_options(ssl: *mut SSL, options: u64) -> u64;
+    pub fn SSL_check_chain(ssl: *mut SSL, leaf: *mut X509, key: *mut EVP_PKEY, chain: *mut stack_st_X509) -> c_int;
+    pub fn SSL_CTX_get_security_level(ctx: *const SSL_CTX) -> c_int;
+    pub fn i2d_X509_AUX(certificate: *const X509, out: *mut *mut c_uchar) -> c_int;
+    pub fn SSL_get_security_level(ssl: *const SSL) -> c_int;
+    pub fn SSL_get_security_callback(ssl: *const SSL) -> Option<SSL_security_cb>;
+    pub fn SSL_set_security_callback(ssl: *mut SSL, callback: Option<SSL_security_cb>);
+    pub fn SSL_get_shared_sigalgs(
+        ssl: *mut SSL,
+        index: c_int,
+        signature: *mut c_int,
+        hash: *mut c_int,
+        both: *mut c_int,
+        raw_signature: *mut c_uchar,
+        raw_hash: *mut c_uchar,
+    ) -> c_int;
     pub fn OPENSSL_INIT_set_config_filename(settings: *mut OPENSSL_INIT_SETTINGS, path: *const c_char) -> c_int;
 }
+
+// Certificate compression (RFC 8879), which OpenSSL has since 3.2.
+#[cfg(ossl320)]
+extern "C" {
+    pub fn SSL_CTX_set1_cert_comp_preference(ctx: *mut SSL_CTX, algorithms: *mut c_int, count: usize) -> c_int;
+    pub fn SSL_set1_cert_comp_preference(ssl: *mut SSL, algorithms: *mut c_int, count: usize) -> c_int;
+    pub fn SSL_CTX_compress_certs(ctx: *mut SSL_CTX, algorithm: c_int) -> c_int;
+}
+
+#[cfg(not(ossl320))]
+mod without_compression {
+    use super::*;
+
+    /// # Safety
+    /// None is needed; these have the form that they have where OpenSSL can compress certificates.
+    pub unsafe fn SSL_CTX_set1_cert_comp_preference(_: *mut SSL_CTX, _: *mut c_int, _: usize) -> c_int {
+        0
+    }
+
+    /// # Safety
+    /// As above.
+    pub unsafe fn SSL_set1_cert_comp_preference(_: *mut SSL, _: *mut c_int, _: usize) -> c_int {
+        0
+    }
+
+    /// # Safety
+    /// As above.
+    pub unsafe fn SSL_CTX_compress_certs(_: *mut SSL_CTX, _: c_int) -> c_int {
+        0
+    }
+}
+#[cfg(not(ossl320))]
+pub use without_compression::*;
 
 /// The verify callback was asked and cannot answer yet: the handshake stops there (SSL_set_retry_verify(3)).
 ///
@@ -204,6 +270,57 @@ pub unsafe fn set_sigalgs(ctx: *mut SSL_CTX, list: *const c_char) -> bool {
 pub unsafe fn set_groups(ctx: *mut SSL_CTX, list: *const c_char) -> bool {
     // SAFETY: the caller's.
     unsafe { SSL_CTX_ctrl(ctx, SSL_CTRL_SET_GROUPS_LIST, 0, list as *mut c_void) == 1 }
+}
+
+/// Lets a server choose the Diffie-Hellman group by its key (SSL_CTX_set_dh_auto(3)).
+///
+/// # Safety
+/// `ctx` must be live.
+pub unsafe fn set_dh_auto(ctx: *mut SSL_CTX) {
+    // SAFETY: the caller's.
+    unsafe { SSL_CTX_ctrl(ctx, SSL_CTRL_SET_DH_AUTO, 1, std::ptr::null_mut()) };
+}
+
+/// Sets how much plaintext a record holds; answers whether it may be so much.
+///
+/// # Safety
+/// `ssl` must be live.
+pub unsafe fn set_max_send_fragment(ssl: *mut SSL, size: c_long) -> bool {
+    // SAFETY: the caller's.
+    unsafe {
+        // The second one follows the first one down, but not up again.
+        SSL_ctrl(ssl, SSL_CTRL_SET_MAX_SEND_FRAGMENT, size, std::ptr::null_mut()) == 1
+            && SSL_ctrl(ssl, SSL_CTRL_SET_SPLIT_SEND_FRAGMENT, size, std::ptr::null_mut()) == 1
+    }
+}
+
+/// The kinds of signatures and of hashes that both sides support, most wanted first.
+///
+/// # Safety
+/// `ssl` must be live.
+pub unsafe fn shared_signatures(ssl: *mut SSL) -> Vec<(c_int, c_int)> {
+    let none = std::ptr::null_mut();
+    let mut found = Vec::new();
+    // SAFETY: the caller's; both numbers are written, whatever is null is not.
+    unsafe {
+        for index in 0..SSL_get_shared_sigalgs(ssl, 0, none, none, none, none.cast(), none.cast()) {
+            let (mut signature, mut hash) = (0, 0);
+            SSL_get_shared_sigalgs(ssl, index, &mut signature, &mut hash, none, none.cast(), none.cast());
+            found.push((signature, hash));
+        }
+    }
+    found
+}
+
+/// A reference to the peer's ephemeral key; null where there is none.
+///
+/// # Safety
+/// `ssl` must be live.
+pub unsafe fn peer_temporary_key(ssl: *mut SSL) -> *mut EVP_PKEY {
+    let mut key: *mut EVP_PKEY = std::ptr::null_mut();
+    // SAFETY: the caller's; the key is written where the pointer to it stands.
+    unsafe { SSL_ctrl(ssl, SSL_CTRL_GET_PEER_TMP_KEY, 0, std::ptr::from_mut(&mut key).cast()) };
+    key
 }
 
 /// The highest protocol version of a connection; 0 for no limit.

@@ -1,14 +1,18 @@
 //! Certificates, private keys and stores of trusted certificates.
 
+use std::ffi::c_int;
+
 use foreign_types::{ForeignType, ForeignTypeRef};
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
+use openssl::stack::Stack;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
-use openssl::x509::X509;
+use openssl::x509::{GeneralName, X509Ref, X509};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::error::{clear_queue, Failure};
+use crate::passphrase::Passphrase;
 use crate::sys;
 
 #[pyclass(frozen, module = "aiotls._native")]
@@ -18,25 +22,12 @@ pub struct PrivateKey(pub PKey<Private>);
 impl PrivateKey {
     #[staticmethod]
     #[pyo3(signature = (pem, passphrase, /))]
-    fn from_pem(pem: &[u8], passphrase: Option<&[u8]>) -> PyResult<Self> {
-        clear_queue();
-        let mut asked = false;
-        let key = PKey::private_key_from_pem_callback(pem, |buffer| {
-            asked = true;
-            let passphrase = passphrase.unwrap_or_default();
-            let length = passphrase.len().min(buffer.len());
-            buffer[..length].copy_from_slice(&passphrase[..length]);
-            Ok(length)
-        });
-        key.map(PrivateKey).map_err(|stack| {
-            let mut failure = Failure::from(stack);
-            if asked {
-                // What OpenSSL says of a missing or wrong passphrase depends on its version, and on what the garbage
-                // it decrypted happens to look like.
-                failure.reason = Some("bad decrypt".into());
-                failure.code = Some("ERR_OSSL_BAD_DECRYPT".into());
-            }
-            failure.into()
+    fn from_pem(py: Python<'_>, pem: &[u8], passphrase: Option<&[u8]>) -> PyResult<Self> {
+        py.detach(|| {
+            clear_queue();
+            let mut passphrase = Passphrase::new(passphrase);
+            let key = PKey::private_key_from_pem_callback(pem, |buffer| Ok(passphrase.tell(buffer)));
+            key.map(PrivateKey).map_err(|stack| passphrase.failure(stack).into())
         })
     }
 }
@@ -87,20 +78,24 @@ impl Certificate {
         Ok(PyBytes::new(py, &self.0.to_der().map_err(Failure::from)?))
     }
 
-    #[pyo3(signature = (key, /))]
-    fn matches(&self, key: &Bound<'_, PrivateKey>) -> bool {
-        self.check_key(key).is_ok()
+    /// With what a TRUSTED CERTIFICATE says besides about its own trust, where it does.
+    fn trusted_der<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        // SAFETY: the certificate is live; the second call writes as many bytes as the first one said.
+        let der = unsafe {
+            let length = sys::i2d_X509_AUX(self.0.as_ptr(), std::ptr::null_mut());
+            let mut der = vec![0; length.max(0) as usize];
+            sys::i2d_X509_AUX(self.0.as_ptr(), &mut der.as_mut_ptr());
+            der
+        };
+        PyBytes::new(py, &der)
     }
 
     #[pyo3(signature = (key, /))]
-    fn check_key(&self, key: &Bound<'_, PrivateKey>) -> PyResult<()> {
-        clear_queue();
+    fn matches(&self, key: &Bound<'_, PrivateKey>) -> bool {
         // SAFETY: both are live.
         let fits = unsafe { sys::X509_check_private_key(self.0.as_ptr(), key.get().0.as_ptr()) };
-        if fits == 1 {
-            return Ok(());
-        }
-        Err(Failure::from_queue().into())
+        clear_queue();
+        fits == 1
     }
 }
 
@@ -134,7 +129,9 @@ impl TrustStore {
             let bio = sys::BIO_new_mem_buf(pem.as_ptr().cast(), pem.len() as i32);
             let mut found = 0;
             while !bio.is_null() {
-                let crl = sys::PEM_read_bio_X509_CRL(bio, std::ptr::null_mut(), None, std::ptr::null_mut());
+                // As in `from_pem`, nothing prompts.
+                let user_data = c"".as_ptr().cast_mut().cast();
+                let crl = sys::PEM_read_bio_X509_CRL(bio, std::ptr::null_mut(), None, user_data);
                 if crl.is_null() || sys::X509_STORE_add_crl(self.0.as_ptr(), crl) != 1 {
                     break;
                 }
@@ -158,10 +155,12 @@ impl TrustStore {
 /// DNS names, packed IP addresses, common names.
 pub type Names = (Vec<Vec<u8>>, Vec<Vec<u8>>, Vec<String>);
 
-pub fn names(certificate: &openssl::x509::X509Ref) -> Names {
+///
+/// None where there are names that cannot be read: then the common name must not stand for them.
+pub fn names(certificate: &X509Ref) -> Option<Names> {
     let mut dns = Vec::new();
     let mut addresses = Vec::new();
-    for name in certificate.subject_alt_names().iter().flatten() {
+    for name in alternative_names(certificate)?.iter().flatten() {
         // SAFETY: for these two types the union holds an ASN1_STRING, live as long as the name.
         unsafe {
             let name = &*name.as_ptr();
@@ -182,5 +181,21 @@ pub fn names(certificate: &openssl::x509::X509Ref) -> Names {
         .collect();
     // What could not be read has left its words; they must not be taken for those of a later call.
     clear_queue();
-    (dns, addresses, common_names)
+    Some((dns, addresses, common_names))
+}
+
+/// The extension subjectAltName; nothing where there is none, and None where it is broken, or there twice.
+fn alternative_names(certificate: &X509Ref) -> Option<Option<Stack<GeneralName>>> {
+    const ABSENT: c_int = -1;
+    let mut critical = 0;
+    // SAFETY: the certificate is live, the names are ours.
+    unsafe {
+        let nid = sys::NID_subject_alt_name;
+        let names = sys::X509_get_ext_d2i(certificate.as_ptr(), nid, &mut critical, std::ptr::null_mut());
+        if names.is_null() {
+            clear_queue();
+            return (critical == ABSENT).then_some(None);
+        }
+        Some(Some(Stack::from_ptr(names.cast())))
+    }
 }

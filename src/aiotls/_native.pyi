@@ -36,7 +36,7 @@ NOTICE_DRAIN: Final = 4
 NOTICE_ENDED: Final = 5
 """The peer will send no more: ``bool``, true when no close_notify came (a truncated stream)."""
 NOTICE_FINISHED: Final = 6
-"""Our close_notify and FIN have left: ``None``."""
+"""Our close_notify and FIN have left, or the peer is gone after its own end: ``None``."""
 NOTICE_FAILED: Final = 7
 """The connection is over: `Failure`."""
 NOTICE_NEWS: Final = 8
@@ -119,9 +119,9 @@ class Certificate:
     @staticmethod
     def from_der(der: bytes, /) -> Certificate: ...
     def der(self) -> bytes: ...
+    def trusted_der(self) -> bytes:
+        """With what a ``TRUSTED CERTIFICATE`` says besides about its own trust; else as `der`."""
     def matches(self, key: PrivateKey, /) -> bool: ...
-    def check_key(self, key: PrivateKey, /) -> None:
-        """Raises `NativeError` (``ERR_OSSL_X509_KEY_VALUES_MISMATCH`` or the like) unless `key` is its own."""
 
 @final
 class TrustStore:
@@ -157,6 +157,13 @@ class Context:
     def add_identity(self, chain: list[Certificate], key: PrivateKey | None, /) -> None:
         """Leaf first.  One identity per key type is kept."""
     def add_private_key(self, key: PrivateKey, /) -> None: ...
+    def set_dh(self, pem: bytes | None, /) -> None:
+        """Diffie-Hellman parameters; None for a group as strong as the key."""
+    def set_certificate_compression(self, algorithms: list[int], /) -> None:
+        """Numbers of `certificate_compression_algorithms`; to be called when all certificates are there."""
+    def set_client_cert_engine(self, engine: str, /) -> None: ...
+    def security_level(self) -> int:
+        """What ``@SECLEVEL=n`` in the cipher list says, or OpenSSL's own."""
     def cipher_names(self) -> list[str]:
         """OpenSSL names of the enabled suites, in order of preference."""
 
@@ -186,6 +193,7 @@ class Settings:
         alpn: bytes = b"",
         reneg_limit: int = 3,
         reneg_window: float = 600.0,
+        min_dh_size: int = 1024,
     ) -> None: ...
 
 @final
@@ -237,6 +245,10 @@ class Engine:
         """Lets pre-shared keys be used.  `ask` is called inside `handshake`, when the engine must not be touched: on a
         server with the identity, for a key; on a client with the hint, for an identity and a key.  None stands for no
         key; False says that the handshake is to end."""
+    def set_max_send_fragment(self, size: int, /) -> bool:
+        """How much plaintext a record of ours holds; false when it may not be so much."""
+    def shared_sigalgs(self) -> list[str]:
+        """The signature algorithms that both sides support, such as ``"RSA-PSS+SHA256"``."""
     def authenticated_by_key(self) -> bool:
         """The peer proved who it is by a pre-shared key, not by a certificate."""
     def watch(self, asks: int, /) -> None:
@@ -264,6 +276,8 @@ class Engine:
     def cipher(self) -> tuple[str, str, str] | None:
         """OpenSSL's name, the standard name, and the version that brought it."""
     def group(self) -> str | None: ...
+    def ephemeral_dh(self) -> int | None:
+        """The bits of a server's ephemeral key of Diffie-Hellman over a finite field, where it is one."""
     def alpn(self) -> bytes | None: ...
     def servername(self) -> str | None: ...
     def session_reused(self) -> bool: ...
@@ -275,7 +289,8 @@ class Engine:
     def peer_chain(self) -> list[bytes]:
         """What the peer sent, leaf first (on a server too), or the verified chain when there is one."""
     def peer_names(self) -> tuple[tuple[bytes, ...], tuple[bytes, ...], tuple[str, ...]] | None:
-        """DNS names, packed IP addresses and common names of the peer's certificate, without decoding the rest."""
+        """DNS names, packed IP addresses and common names of the peer's certificate, without decoding the rest; None
+        where they cannot be read."""
     def finished(self) -> bytes | None: ...
     def peer_finished(self) -> bytes | None: ...
     def export_keying_material(self, length: int, label: str, context: bytes | None, /) -> bytes: ...
@@ -344,6 +359,31 @@ class Reactor:
 
 def cipher_suites() -> list[str]:
     """OpenSSL names of every suite that this OpenSSL can use."""
+
+def certificate_compression_algorithms() -> list[tuple[int, str]]:
+    """The number in RFC 8879 and the name of what this OpenSSL can compress certificates with."""
+
+def dh_bits(pem: bytes, /) -> int:
+    """The size of the prime of Diffie-Hellman parameters."""
+
+def load_pkcs12(der: bytes, passphrase: bytes | None, /) -> list[tuple[PrivateKey, list[Certificate]]]:
+    """Every key of a PKCS#12 file with the chain of its certificate, leaf first, as far as the file has it."""
+
+def load_store_keys(uri: str, passphrase: bytes | None, /) -> list[PrivateKey]:
+    """Private keys behind a URI of OSSL_STORE; a scheme without a loader is asked of the provider of its name.  Where a
+    passphrase was wanted and did not do, the failure has the code ``ERR_OSSL_BAD_DECRYPT``; nothing prompts."""
+
+def load_store_certificates(uri: str, passphrase: bytes | None, /) -> list[Certificate]:
+    """Certificates behind a URI, in their order; otherwise as `load_store_keys`."""
+
+def load_engine_key(engine: str, identifier: str, passphrase: bytes | None, /) -> PrivateKey:
+    """A private key in a crypto engine (``ERR_CRYPTO_CUSTOM_ENGINE_NOT_SUPPORTED`` where OpenSSL has none)."""
+
+def set_keylog_fd(fd: int, /) -> None:
+    """Writes the key log lines of every connection to a descriptor that was opened for appending; -1 ends that."""
+
+def trace_everything() -> None:
+    """Lets every new connection print its trace on the error stream."""
 
 def session_ticket(session: bytes, /) -> bytes | None:
     """The ticket in the encoding of a client's session."""

@@ -66,6 +66,7 @@ def connection_settings(
         tickets=tickets,
         reneg_limit=options.client_reneg_limit,
         reneg_window=options.client_reneg_window,
+        min_dh_size=options.min_dh_size,
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 from .errors import presentable
@@ -12,13 +12,16 @@ Talk = Generator[tuple[Any, ...], Any, None]
 Answer = Callable[[Exception | None], None]
 
 
-def converse(loop: asyncio.AbstractEventLoop, talk: Talk, answer: Answer) -> "asyncio.Task[None] | None":
+def converse(
+    loop: asyncio.AbstractEventLoop, talk: Talk, answer: Answer, abandon: Callable[[], object]
+) -> "asyncio.Task[None] | None":
     """Makes the calls that `talk` yields; `answer` gets None at its end, or what was raised.
 
     Args:
         loop: The event loop.
         talk: What to ask.
         answer: Called once, perhaps before this returns.
+        abandon: Called instead when the task is cancelled, as it is at the end of a program.
 
     Returns:
         A task, where a function was ``async``, to be cancelled when the answer is not needed any more.
@@ -29,16 +32,24 @@ def converse(loop: asyncio.AbstractEventLoop, talk: Talk, answer: Answer) -> "as
         _give_up(answer, error)
         return None
     if waiting is not None:
-        return loop.create_task(_go_on(talk, waiting, answer))
+        task = loop.create_task(_go_on(talk, waiting, answer, abandon))
+        if isinstance(waiting, Coroutine):
+            # It has not begun where the task is cancelled before its first step.
+            task.add_done_callback(lambda _: waiting.close())
+        return task
     answer(None)
     return None
 
 
-async def _go_on(talk: Talk, waiting: Awaitable[Any] | None, answer: Answer) -> None:
+async def _go_on(talk: Talk, waiting: Awaitable[Any] | None, answer: Answer, abandon: Callable[[], object]) -> None:
+    task = asyncio.current_task()
     try:
         while waiting is not None:
             waiting = _advance(talk, await waiting)
     except BaseException as error:
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            abandon()
+            raise
         _give_up(answer, error)
     else:
         answer(None)

@@ -11,9 +11,11 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import distinguished_name
-from .der import BOOLEAN, OBJECT_IDENTIFIER, Element, read
+from . import checks, distinguished_name
+from .der import BOOLEAN, INTEGER, Element, read
+from .errors import OptionError
 from .general_name import GeneralName, parse_name
+from .public_key import PublicKey, parse_public_key
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -25,6 +27,9 @@ class PeerCertificate:
     Args:
         der: The certificate as it travels; empty for none.
         issuer: The certificate of its issuer, where the chain is known.
+
+    Raises:
+        OptionError: `der` is no bytes-like object, or PEM.
 
     Example::
 
@@ -39,7 +44,10 @@ class PeerCertificate:
     """The DER."""
 
     def __init__(self, der: bytes = b"", issuer: PeerCertificate | None = None) -> None:
-        object.__setattr__(self, "raw", bytes(der))
+        raw = checks.octets("der", der)
+        if raw.startswith(b"-----BEGIN "):
+            raise OptionError("der is a PEM text; ssl.PEM_cert_to_DER_cert makes DER of it", option="der")
+        object.__setattr__(self, "raw", raw)
         object.__setattr__(self, "_issuer", issuer)
         object.__setattr__(self, "_body", None)
 
@@ -48,27 +56,45 @@ class PeerCertificate:
         """The first certificate of a chain, linked with those of its issuers; a root is its own issuer.
 
         Args:
-            chain: DER certificates, leaf first; what does not fit to the one before it ends the chain.
+            chain: DER certificates, the leaf first, the others in any order; no more than OpenSSL would verify.
         """
-        certificates = [cls(der) for der in chain]
-        for position, certificate in enumerate(certificates):
-            for candidate in (certificate, *certificates[position + 1 : position + 2]):
-                if certificate._issuer is None and candidate._may_have_issued(certificate):
-                    object.__setattr__(certificate, "_issuer", candidate)
-        return certificates[0] if certificates else cls()
+        leaf, *others = [cls(der) for der in chain[:_LONGEST_CHAIN]] or [cls()]
+        by_subject: dict[object, list[PeerCertificate]] = {}
+        for each in others:
+            by_subject.setdefault(each._canonical("subject"), []).append(each)
+        certificate: PeerCertificate | None = leaf
+        while certificate is not None and certificate._issuer is None:
+            name = certificate._canonical("issuer")
+            candidates = by_subject.get(name, [])
+            if certificate._canonical("subject") == name:
+                candidates = [certificate, *candidates]
+            issuer = next((each for each in candidates if each._may_have_issued(certificate)), None)
+            object.__setattr__(certificate, "_issuer", issuer)
+            if issuer is not None and issuer is not certificate:
+                by_subject[name].remove(issuer)
+            certificate = issuer
+        return leaf
 
     @property
     def subject(self) -> dict[str, str | list[str]]:
-        """Its attributes by OpenSSL's short name; one that is there more than once has a list."""
+        """Its attributes by OpenSSL's short name; one that is there more than once has a list.
+
+        Characters that cannot be decoded are replaced by U+FFFD.  A value that is no text is ``#`` and its DER in
+        hexadecimal digits.
+        """
         return distinguished_name.as_dict(self._parsed().subject) if self else {}
 
     @property
     def issuer(self) -> dict[str, str | list[str]]:
+        """The subject of who signed it, in the same form."""
         return distinguished_name.as_dict(self._parsed().issuer) if self else {}
 
     @property
     def subjectaltname(self) -> str | None:
-        """The names, as text, each with its kind: ``"DNS:a.example, IP Address:192.0.2.1"``."""
+        """The names, as text, each with its kind: ``"DNS:a.example, IP Address:192.0.2.1"``.
+
+        A name with a comma, a quote, a control character or the like stands in double quotes, with JSON's escapes.
+        """
         names = self._general_names()
         return None if names is None else ", ".join(map(str, names))
 
@@ -80,8 +106,8 @@ class PeerCertificate:
             if value is None:
                 return None
             access: dict[str, list[str]] = {}
-            for description in value.children():
-                method, location = description.children()
+            for description in value.sequence():
+                method, location = description.sequence(2)
                 name = parse_name(location)
                 oid = method.oid()
                 access.setdefault(f"{_ACCESS_METHODS.get(oid, oid)} - {name.kind}", []).append(name.value)
@@ -91,80 +117,72 @@ class PeerCertificate:
 
     @property
     def ca(self) -> bool | None:
-        """Whether it may sign certificates."""
+        """Whether it says that it may sign certificates; False where it cannot be read."""
         if not self:
             return None
         try:
-            constraints = self._extension(_BASIC_CONSTRAINTS)
-            usage = self._extension(_KEY_USAGE)
-            if constraints is None:
+            constraints = self._extension(_BASIC_CONSTRAINTS, alone=True)
+            if constraints is None or not self._may_sign():
                 return False
-            flags = [child for child in constraints.children() if child.tag == BOOLEAN]
-            may_sign = usage is None or bool(usage.bits() and usage.bits()[0] & 0x04)
-            return may_sign and bool(flags) and flags[0].boolean()
+            parts = constraints.sequence()
+            if [part.tag for part in parts] not in ([BOOLEAN], [BOOLEAN, INTEGER]):
+                return False
+            return parts[0].boolean() and all(length.integer() >= 0 for length in parts[1:])
         except ValueError:
-            return None
+            return False
 
     @property
     def ext_key_usage(self) -> list[str] | None:
         """What it may be used for: object identifiers."""
         try:
-            value = self._extension(_EXT_KEY_USAGE)
-            return None if value is None else [child.oid() for child in value.children()]
+            value = self._extension(_EXT_KEY_USAGE, alone=True)
+            return None if value is None else [child.oid() for child in value.sequence()]
         except ValueError:
             return None
 
     @property
     def modulus(self) -> str | None:
         """Of an RSA key, in upper-case hexadecimal digits."""
-        rsa = self._rsa_key()
-        return None if rsa is None else f"{rsa[0]:X}"
+        modulus = self._key().modulus
+        return None if modulus is None else f"{modulus:X}"
 
     @property
     def exponent(self) -> str | None:
         """Of an RSA key, such as ``"0x10001"``."""
-        rsa = self._rsa_key()
-        return None if rsa is None else f"{rsa[1]:#x}"
+        exponent = self._key().exponent
+        return None if exponent is None else f"{exponent:#x}"
 
     @property
     def bits(self) -> int | None:
-        """The size of an RSA or EC key."""
-        rsa = self._rsa_key()
-        if rsa is not None:
-            return rsa[0].bit_length()
-        point = self._ec_point()
-        if not point:
-            return None
-        size = len(point) - 1 if point[0] != 4 else (len(point) - 1) // 2
-        return _CURVE_BITS.get(self.asn1_curve or "", size * 8)
+        """The size of an RSA key, or of the order of an EC key's curve."""
+        return self._key().bits
 
     @property
     def pubkey(self) -> bytes | None:
         """The public key: the point of an EC key, the SubjectPublicKeyInfo of any other."""
         if not self:
             return None
-        point = self._ec_point()
+        point = self._key().point
         return self._parsed().public_key.encoded if point is None else point
 
     @property
     def asn1_curve(self) -> str | None:
-        """OpenSSL's name of the curve of an EC key."""
-        if not self or self._parsed().key_algorithm != _EC_KEY:
-            return None
-        curve = self._parsed().key_parameters
-        return None if curve is None else _CURVES.get(curve, curve)
+        """OpenSSL's name of the curve of an EC key, dotted if it has none; None for parameters without a name."""
+        return self._key().curve
 
     @property
     def nist_curve(self) -> str | None:
         """NIST's name of the curve of an EC key, where it has one."""
-        return _NIST_CURVES.get(self.asn1_curve or "")
+        return self._key().nist_curve
 
     @property
     def valid_from(self) -> datetime.datetime | None:
+        """In UTC; None where it is no time that a certificate may have (RFC 5280, section 4.1.2.5)."""
         return self._time(0)
 
     @property
     def valid_to(self) -> datetime.datetime | None:
+        """In UTC, under the same rule."""
         return self._time(1)
 
     @property
@@ -187,7 +205,7 @@ class PeerCertificate:
         """In upper-case hexadecimal digits."""
         if not self:
             return None
-        number = self._parsed().serial_number.integer()
+        number = self._parsed().serial_number
         digits = f"{abs(number):X}"
         padded = digits if number == 0 or len(digits) % 2 == 0 else f"0{digits}"
         return f"-{padded}" if number < 0 else padded
@@ -208,14 +226,26 @@ class PeerCertificate:
             return None
         from cryptography import x509
 
-        return x509.load_der_x509_certificate(self.raw)
+        try:
+            return x509.load_der_x509_certificate(self.raw)
+        except (x509.InvalidVersion, Warning) as error:  # a warning, where the program makes errors of them
+            raise ValueError(str(error)) from error
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as one dict, in the shape and with the keys of the reference; what is absent has no key.
 
-        A root that stands as its own issuer is a dict that holds itself.
+        A root that stands as its own issuer is a dict that holds itself.  Only RSA and EC keys have a ``pubkey``.
+        A time that is none is ``"Bad time value"``.
         """
-        return self._to_dict({})
+        certificate, fields = self, self._fields()
+        result = fields
+        while issuer := certificate._issuer:
+            if issuer is certificate:
+                fields["issuerCertificate"] = fields
+                break
+            fields["issuerCertificate"] = further = issuer._fields()
+            certificate, fields = issuer, further
+        return result
 
     def __bool__(self) -> bool:
         return bool(self.raw)
@@ -235,7 +265,10 @@ class PeerCertificate:
             return f"PeerCertificate({len(self.raw)} bytes that are no certificate)"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PeerCertificate.from_chain, (self._chain(),)
+        chain = [self]
+        while (issuer := chain[-1]._issuer) is not None and issuer is not chain[-1]:
+            chain.append(issuer)
+        return _linked, ([each.raw for each in chain], issuer is not None)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError("a PeerCertificate is immutable")
@@ -246,26 +279,16 @@ class PeerCertificate:
     _issuer: PeerCertificate | None
     _body: _Body | None
 
-    def _to_dict(self, known: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    def _fields(self) -> dict[str, Any]:
         if not self:
             return {}
         fields = {key: getattr(self, name) for key, name in _DICT_KEYS.items()}
         for key in ("valid_from", "valid_to"):
-            fields[key] = fields[key] and _time_text(fields[key])
-        result = {key: value for key, value in fields.items() if value is not None}
-        known[id(self)] = result
-        issuer = self._issuer
-        if issuer is not None:
-            result["issuerCertificate"] = known.get(id(issuer)) or issuer._to_dict(known)
-        return result
-
-    def _chain(self) -> list[bytes]:
-        chain = [self.raw] if self else []
-        certificate: PeerCertificate = self
-        while certificate._issuer is not None and certificate._issuer is not certificate:
-            certificate = certificate._issuer
-            chain.append(certificate.raw)
-        return chain
+            fields[key] = _time_text(fields[key])
+        public_key = self._key()
+        if public_key.modulus is None and public_key.point is None:
+            del fields["pubkey"]
+        return {key: value for key, value in fields.items() if value is not None}
 
     def _parsed(self) -> _Body:
         if self._body is None:
@@ -273,11 +296,28 @@ class PeerCertificate:
         assert self._body is not None
         return self._body
 
-    def _may_have_issued(self, other: PeerCertificate) -> bool:
+    def _canonical(self, which: str) -> object:
+        """Its subject or issuer in a form that can be compared; a broken one is like no other."""
         try:
-            return self._parsed().subject.encoded == other._parsed().issuer.encoded
+            return distinguished_name.canonical(getattr(self._parsed(), which))
+        except ValueError:
+            return object()
+
+    def _may_have_issued(self, other: PeerCertificate) -> bool:
+        """Of certificates whose names fit: not one of an older key, nor one that may not sign."""
+        try:
+            own = self._extension(_SUBJECT_KEY_IDENTIFIER)
+            wanted = other._extension(_AUTHORITY_KEY_IDENTIFIER)
+            identifiers = [part.content for part in wanted.sequence() if part.tag == 0x80] if wanted else []
+            fits = own is None or not identifiers or own.octets() == identifiers[0]
+            return fits and (self is other or self._may_sign())
         except ValueError:
             return False
+
+    def _may_sign(self) -> bool:
+        """Whether its key usage, if it has one, allows signing certificates."""
+        usage = self._extension(_KEY_USAGE, alone=True)
+        return usage is None or bool((usage.bits() or b"\0")[0] & _KEY_CERT_SIGN)
 
     def _time(self, which: int) -> datetime.datetime | None:
         if not self:
@@ -288,28 +328,25 @@ class PeerCertificate:
         except ValueError:
             return None
 
-    def _extension(self, oid: str) -> Element | None:
-        value = self._parsed().extensions.get(oid) if self else None
+    def _extension(self, oid: str, *, alone: bool = False) -> Element | None:
+        """The value of an extension; of several of one kind the first, unless it must stand alone."""
+        if not self:
+            return None
+        body = self._parsed()
+        if alone and oid in body.repeated:
+            raise ValueError("an extension that is there more than once")
+        value = body.extensions.get(oid)
         return None if value is None else read(value)
 
     def _general_names(self) -> list[GeneralName] | None:
         try:
             value = self._extension(_SUBJECT_ALT_NAME)
-            return None if value is None else [parse_name(element) for element in value.children()]
+            return None if value is None else [parse_name(element) for element in value.sequence()]
         except ValueError:
             return None
 
-    def _rsa_key(self) -> tuple[int, int] | None:
-        if not self or self._parsed().key_algorithm not in _RSA_KEYS:
-            return None
-        try:
-            modulus, exponent = read(self._parsed().key).children()
-            return modulus.integer(), exponent.integer()
-        except ValueError:
-            return None
-
-    def _ec_point(self) -> bytes | None:
-        return self._parsed().key if self and self._parsed().key_algorithm == _EC_KEY else None
+    def _key(self) -> PublicKey:
+        return self._parsed().key if self else PublicKey()
 
     def _digest(self, algorithm: str) -> str | None:
         if not self:
@@ -321,86 +358,80 @@ class PeerCertificate:
 class _Body:
     """The parts of a TBSCertificate (RFC 5280, section 4.1)."""
 
-    __slots__ = (
-        "extensions",
-        "issuer",
-        "key",
-        "key_algorithm",
-        "key_parameters",
-        "public_key",
-        "serial_number",
-        "subject",
-        "validity",
-    )
+    __slots__ = ("extensions", "issuer", "key", "public_key", "repeated", "serial_number", "subject", "validity")
 
     def __init__(self, der: bytes) -> None:
         try:
-            parts = read(der).children()[0].children()
+            parts = read(der).sequence(3)[0].sequence()
             if parts[0].tag == _VERSION:
                 parts = parts[1:]
-            self.serial_number, _, self.issuer, validity, self.subject, self.public_key = parts[:6]
-            self.validity = validity.children()
-            algorithm, key = self.public_key.children()
-            kind, *parameters = algorithm.children()
-            self.key = key.bits()
-            self.key_algorithm = kind.oid()
-            named = [parameter.oid() for parameter in parameters if parameter.tag == OBJECT_IDENTIFIER]
-            self.key_parameters = named[0] if named else None
-            if len(self.validity) != 2:
-                raise ValueError("validity is not two times")
+            self.serial_number = parts[0].integer()
+            self.issuer, validity, self.subject, self.public_key = parts[2:6]
+            self.validity = validity.sequence(2)
+            self.key = parse_public_key(self.public_key)
             self.extensions: dict[str, bytes] = {}
+            self.repeated: set[str] = set()
             for part in parts[6:]:
                 if part.tag == _EXTENSIONS:
-                    self.extensions = dict(map(_extension, read(part.content).children()))
+                    self._add_extensions(read(part.content).sequence())
         except (ValueError, IndexError) as error:
             raise ValueError(f"not an X.509 certificate: {error}") from None
 
+    def _add_extensions(self, extensions: list[Element]) -> None:
+        for extension in extensions:
+            kind, *_, value = extension.sequence()
+            oid = kind.oid()
+            if oid in self.extensions:
+                self.repeated.add(oid)
+            self.extensions.setdefault(oid, value.octets())
 
-def _extension(element: Element) -> tuple[str, bytes]:
-    parts = element.children()
-    return parts[0].oid(), parts[-1].content
+
+def _linked(chain: Sequence[bytes], rooted: bool) -> PeerCertificate:
+    """A certificate with its issuers, which are not looked for; `rooted`: the last one is its own."""
+    certificate: PeerCertificate | None = None
+    for der in reversed(chain):
+        issuer = certificate
+        certificate = PeerCertificate(der, issuer)
+        if rooted and issuer is None:
+            object.__setattr__(certificate, "_issuer", certificate)
+    return certificate or PeerCertificate()
 
 
-def _time_text(time: datetime.datetime) -> str:
+def _time_text(time: datetime.datetime | None) -> str:
     """As OpenSSL prints it, whatever the locale: ``Aug 14 00:00:00 2017 GMT``."""
+    if time is None:
+        return "Bad time value"
     return f"{_MONTHS[time.month - 1]} {time.day:2} {time:%H:%M:%S} {time.year} GMT"
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
+_LONGEST_CHAIN = 102
+"""A leaf, 100 intermediates, a root: see X509_VERIFY_PARAM_set_depth(3)."""
+
 _VERSION = 0xA0
 _EXTENSIONS = 0xA3
 
+_SUBJECT_KEY_IDENTIFIER = "2.5.29.14"
+_KEY_USAGE = "2.5.29.15"
 _SUBJECT_ALT_NAME = "2.5.29.17"
 _BASIC_CONSTRAINTS = "2.5.29.19"
-_KEY_USAGE = "2.5.29.15"
+_AUTHORITY_KEY_IDENTIFIER = "2.5.29.35"
 _EXT_KEY_USAGE = "2.5.29.37"
 _AUTHORITY_INFO_ACCESS = "1.3.6.1.5.5.7.1.1"
 
-_ACCESS_METHODS = {"1.3.6.1.5.5.7.48.1": "OCSP", "1.3.6.1.5.5.7.48.2": "CA Issuers"}
+_KEY_CERT_SIGN = 0x04
 
-_RSA_KEYS = ("1.2.840.113549.1.1.1", "1.2.840.113549.1.1.10")
-_EC_KEY = "1.2.840.10045.2.1"
-
-_CURVES = {
-    "1.2.840.10045.3.1.1": "prime192v1",
-    "1.2.840.10045.3.1.7": "prime256v1",
-    "1.3.132.0.10": "secp256k1",
-    "1.3.132.0.33": "secp224r1",
-    "1.3.132.0.34": "secp384r1",
-    "1.3.132.0.35": "secp521r1",
-    "1.3.36.3.3.2.8.1.1.7": "brainpoolP256r1",
-    "1.3.36.3.3.2.8.1.1.11": "brainpoolP384r1",
-    "1.3.36.3.3.2.8.1.1.13": "brainpoolP512r1",
+_ACCESS_METHODS = {
+    "1.3.6.1.5.5.7.48.1": "OCSP",
+    "1.3.6.1.5.5.7.48.2": "CA Issuers",
+    "1.3.6.1.5.5.7.48.3": "AD Time Stamping",
+    "1.3.6.1.5.5.7.48.4": "ad dvcs",
+    "1.3.6.1.5.5.7.48.5": "CA Repository",
+    "1.3.6.1.5.5.7.48.10": "RPKI Manifest",
+    "1.3.6.1.5.5.7.48.11": "Signed Object",
+    "1.3.6.1.5.5.7.48.13": "RPKI Notify",
 }
-_NIST_CURVES = {
-    "prime192v1": "P-192",
-    "secp224r1": "P-224",
-    "prime256v1": "P-256",
-    "secp384r1": "P-384",
-    "secp521r1": "P-521",
-}
-_CURVE_BITS = {"secp521r1": 521}
 
 _DICT_KEYS = {
     "subject": "subject",

@@ -51,7 +51,16 @@ def text(option: str, value: object) -> str:
         raise wrong_type(option, "a str", value)
     if "\0" in value:
         raise OptionError(f"{option} must not hold a NUL character", option=option)
+    if _encode(value, "strict") is None:
+        raise OptionError(f"{option} holds a character that has no encoding", option=option)
     return value
+
+
+def _encode(value: str, errors: str) -> bytes | None:
+    try:
+        return value.encode("utf-8", errors)
+    except UnicodeEncodeError:
+        return None
 
 
 def name(option: str, value: object) -> str:
@@ -95,6 +104,15 @@ def function(option: str, value: object) -> Callable[..., Any]:
     if not callable(value):
         raise wrong_type(option, "callable", value)
     return value
+
+
+def encoded(option: str, value: str) -> bytes:
+    """A text in UTF-8, as `os.environ` and the like have it; the text itself, which may be a secret, is not told."""
+    octets = _encode(value, "surrogateescape")
+    if octets is None:
+        # Not inside an except: an exception that this one would remember holds the whole text.
+        raise OptionError(f"{option} holds a character that has no encoding", option=option)
+    return octets
 
 
 def octets(option: str, value: object) -> bytes:

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Cipher:
-    """A negotiated cipher suite."""
+    """A negotiated cipher suite.
+
+    Source: SSL_CIPHER_get_name(3).
+    """
 
     name: str
     """OpenSSL's name, such as ``"ECDHE-RSA-AES128-GCM-SHA256"``."""
@@ -17,18 +20,23 @@ class Cipher:
 
 @dataclass(frozen=True, slots=True)
 class EphemeralKeyInfo:
-    """The ephemeral key of a key exchange."""
+    """The ephemeral key of a key exchange.
+
+    Source: SSL_get_peer_tmp_key(3), RFC 8446, section 4.2.8.
+    """
 
     type: str
     """``"ECDH"``, ``"DH"``, or ``"KEM"`` for a hybrid or post-quantum group."""
-    name: str
-    """The group, such as ``"X25519"`` or ``"X25519MLKEM768"``."""
+    name: str | None
+    """The group, such as ``"X25519"`` or ``"X25519MLKEM768"``; None for a group of the server's own."""
     size: int | None
     """The size of the key in bits; None where it says nothing, as for a hybrid group."""
 
 
-def ephemeral_key(group: str) -> EphemeralKeyInfo:
-    """The key behind OpenSSL's name of a group."""
+def ephemeral_key(group: str | None, dh_size: int | None) -> EphemeralKeyInfo | None:
+    """The key behind OpenSSL's name of a group, or else a key of Diffie-Hellman over a finite field of so many bits."""
+    if group is None:
+        return None if dh_size is None else EphemeralKeyInfo("DH", None, dh_size)
     name, size = _GROUPS.get(group.lower(), (group, None))
     if "mlkem" in name.lower():
         return EphemeralKeyInfo("KEM", name, size)

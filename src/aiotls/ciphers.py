@@ -13,9 +13,19 @@ from .errors import OptionError
 def get_ciphers() -> list[str]:
     """The names of all cipher suites that this OpenSSL supports, in lower case.
 
-    Those of TLS 1.3 start with ``tls_``.  In the option `ciphers` the names are written in upper case.
+    Those of TLS 1.3 start with ``tls_``.  In the option ``ciphers`` the names are written in upper case.
+
+    Source: ciphers(1), SSL_CTX_get_ciphers(3).
     """
     return sorted({suite.lower() for suite in _native.cipher_suites()})
+
+
+def get_certificate_compression_algorithms() -> list[str]:
+    """What the option `certificate_compression` may name with this OpenSSL; empty where it cannot compress.
+
+    Source: RFC 8879, SSL_CTX_set1_cert_comp_preference(3).
+    """
+    return [name for _, name in _native.certificate_compression_algorithms()]
 
 
 @dataclass(frozen=True, slots=True)

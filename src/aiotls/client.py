@@ -48,11 +48,13 @@ def connect(*arguments: object, **options: Unpack[ConnectKeywords]) -> TLSSocket
         async with aiotls.connect("example.com", 443) as socket:
             socket.write(b"GET / HTTP/1.0\\r\\nHost: example.com\\r\\n\\r\\n")
             print(await socket.read())
+
+    Source: RFC 8446, RFC 5246; Node.js, tls.connect.
     """
     keywords, listener = _positional(arguments, dict(options))
     parsed = ConnectOptions.parse(keywords)
     if parsed.socket is not None:
-        check_stream(parsed.socket)
+        check_stream(parsed.socket, "socket")
     loop = asyncio.get_running_loop()
     socket = TLSSocket.__new__(TLSSocket)
     socket._prepare(parsed, loop)

@@ -25,7 +25,14 @@ from .certificate import PeerCertificate
 from .cipher import Cipher, EphemeralKeyInfo, ephemeral_key
 from .connection_settings import Ask, ConnectionSettings
 from .context import SecureContext
-from .errors import OptionError, ServerIdentityError, StateError, from_failure, verification_code
+from .errors import (
+    OptionError,
+    ServerIdentityError,
+    StateError,
+    from_failure,
+    option_failure,
+    verification_code,
+)
 from .identity import check_server_identity, match_names
 from .phases import Phase, move
 from .questions import (
@@ -52,6 +59,8 @@ class Connection:
         settings: What it starts with.
         servername: A client's server name indication; None sends none.
         hostname: The name or address that a client verifies the server's certificate for.
+
+    Source: SSL_new(3), BIO_s_mem(3); RFC 8446.
     """
 
     __slots__ = (
@@ -67,24 +76,39 @@ class Connection:
     )
 
     def __init__(self, settings: ConnectionSettings, *, servername: str | None = None, hostname: str = "") -> None:
-        self._begin(_native.Engine(settings.native(), servername), settings, hostname)
+        try:
+            engine = _native.Engine(settings.native(), servername)
+        except _native.NativeError as error:
+            raise from_failure(error.args[0], server=settings.server) from None
+        self._begin(engine, settings, hostname)
 
     @classmethod
     def adopt(cls, engine: _native.Engine, settings: ConnectionSettings) -> Self:
-        """A server's connection whose engine a reactor has made."""
+        """A server's connection whose engine a reactor has made.
+
+        Args:
+            engine: The engine of the compiled core.
+            settings: What it started with.
+        """
         connection = cls.__new__(cls)
         connection._begin(engine, settings, "")
         return connection
 
     def _begin(self, engine: _native.Engine, settings: ConnectionSettings, hostname: str) -> None:
         self.engine = engine
+        """The part of it in the compiled core."""
         self.settings = settings
+        """What it started with."""
         self.hostname = hostname
+        """What a client verifies the server's certificate for."""
         self.phase = Phase.HANDSHAKE
+        """Where it stands."""
         self.peer_ended = False
         """The peer's close_notify, or the end of its stream, has come."""
         self.request_cert = settings.request_cert
+        """Whether a client is asked for a certificate."""
         self.reject_unauthorized = settings.reject_unauthorized
+        """Whether a peer that is not authorized is refused."""
         self._refusal: Exception | None = None
         # Why no application protocol was chosen.
         self._denial: Exception | None = None
@@ -92,7 +116,7 @@ class Connection:
     # ---- ciphertext
 
     def feed(self, data: Data) -> None:
-        """Takes ciphertext from the peer."""
+        """Takes the ciphertext in `data` from the peer."""
         self.engine.feed(data)
 
     def feed_eof(self) -> None:
@@ -100,7 +124,7 @@ class Connection:
         self.engine.feed_eof()
 
     def drain(self) -> bytes:
-        """Ciphertext for the peer; empty when there is none.  Also after a failure: it is the alert."""
+        """The ciphertext for the peer; empty when there is none.  Also after a failure: it is the alert."""
         return self.engine.drain()
 
     # ---- progress
@@ -160,7 +184,7 @@ class Connection:
         found.append((kind, payload))
 
     def note(self, kind: int) -> None:
-        """Moves on to the phase that follows from a notice."""
+        """Moves on to the phase that follows from a notice of this `kind`."""
         if kind == notices.ENDED:
             self.peer_ended = True
         target = _PHASES.get(kind)
@@ -176,7 +200,11 @@ class Connection:
     # ---- what the application does
 
     def write(self, data: Data) -> bool:
-        """Encrypts application data; answers whether that went well."""
+        """Encrypts the application data in `data`.
+
+        Returns:
+            Whether that went well.
+        """
         return self.engine.write(data) == _native.DONE
 
     def shutdown(self) -> None:
@@ -224,17 +252,24 @@ class Connection:
         return StapleQuestion(self.engine.stapled())
 
     def use_context(self, context: SecureContext, name: str, *, request_cert: bool, reject_unauthorized: bool) -> None:
-        """Goes on with another context, for a name of the server; sessions are bound to the name."""
+        """Goes on with another context, for a name of the server; sessions are bound to the name.
+
+        Args:
+            context: The context.
+            name: The name it is for.
+            request_cert: Whether to ask the client for a certificate.
+            reject_unauthorized: Whether to refuse one without a good one.
+        """
         self.engine.use_context(context._native, request_cert, reject_unauthorized, name.encode())
         self.request_cert = request_cert
         self.reject_unauthorized = reject_unauthorized
 
     def use_identity(self, context: SecureContext) -> None:
-        """Shows the certificates of another context."""
+        """Shows the certificates of another `context`."""
         self.engine.use_identity(context._native)
 
     def choose_protocol(self, protocol: bytes) -> None:
-        """Agrees on an application protocol."""
+        """Agrees on an application `protocol`, one that the client has offered."""
         self.engine.choose_protocol(protocol)
 
     def deny_protocol(self, reason: Exception | None) -> None:
@@ -243,30 +278,32 @@ class Connection:
         self.engine.choose_protocol(None)
 
     def set_session(self, data: bytes) -> bool:
-        """The session for a server to find; answers whether it is one."""
+        """Gives a server the session that the client asks for, in `data`.
+
+        Returns:
+            Whether it is one.
+        """
         return self.engine.set_session(data)
 
     def offer_session(self, session: ClientSession) -> None:
-        """Lets a client resume, where the session counts for this connection."""
+        """Lets a client resume a `session`, where it counts for this connection."""
         settings = self.settings
-        if session.counts_for(
-            self.hostname, settings.context._policy, reject_unauthorized=settings.reject_unauthorized
-        ):
+        if session.counts_for(self.hostname, settings.session_policy, reject_unauthorized=settings.reject_unauthorized):
             self.engine.set_session(session.data, session.authorized)
 
     def client_session(self, data: bytes | None = None) -> ClientSession | None:
-        """The session with this encoding, or the one in use, bound to this connection."""
+        """The session with the encoding `data`, or the one in use, bound to this connection."""
         data = data or self.engine.session()
         if data is None:
             return None
-        return ClientSession(self.hostname, self.settings.context._policy, self.authorized, data)
+        return ClientSession(self.hostname, self.settings.session_policy, self.authorized, data)
 
     def staple(self, certificate: bytes, response: bytes) -> None:
-        """The OCSP response to send with a certificate."""
+        """Sends an OCSP `response` with a `certificate`, both DER."""
         self.engine.staple(certificate, response)
 
     def refuse(self, reason: Exception) -> None:
-        """Why a pre-shared key was not given; the handshake ends by itself."""
+        """Takes the `reason` why a pre-shared key was not given; the handshake ends by itself."""
         self._refusal = reason
 
     def check_identity(self) -> ServerIdentityError | None:
@@ -286,6 +323,9 @@ class Connection:
         """Answers the question: None accepts, an exception refuses.
 
         Where unauthorized peers are not rejected, a refusal is only remembered: see `authorization_error`.
+
+        Args:
+            refusal: None, or what stands for the failure.
         """
         question = self.engine.question
         if not question or self.phase in (Phase.FAILED, Phase.CLOSED):
@@ -301,7 +341,12 @@ class Connection:
         self.engine.answer(accept)
 
     def error(self, failure: object, **details: Any) -> Exception:
-        """The exception for the failure of a NOTICE_FAILED; `details` are those of `from_failure`."""
+        """The exception for the failure that a notice has told.
+
+        Args:
+            failure: What came with the notice.
+            details: Where the connection led: the attributes of `WireError`; and whether it was ``handshaking``.
+        """
         assert isinstance(failure, _native.Failure)
         if self._denial is not None and failure.code == "ERR_SSL_NO_APPLICATION_PROTOCOL":
             return self._denial
@@ -316,6 +361,10 @@ class Connection:
 
     def renegotiate(self, request_cert: bool | None, reject_unauthorized: bool | None) -> None:
         """Begins a renegotiation; a server's has a new policy, where one is given.
+
+        Args:
+            request_cert: On a server: whether to ask for a certificate; None leaves it as it is.
+            reject_unauthorized: On a server: whether to refuse a client without a good one; None leaves it as it is.
 
         Raises:
             PeerError: The protocol version has none.
@@ -338,7 +387,11 @@ class Connection:
         self.engine.watch(asks)
 
     def use_psk(self, ask: Callable[[bytes | None], object], hint: str | None) -> None:
-        """Lets pre-shared keys be used; `ask` is called in the midst of a handshake (see the core's `set_psk`).
+        """Lets pre-shared keys be used.
+
+        Args:
+            ask: Called in the midst of a handshake, see the core's ``set_psk``.
+            hint: What a server tells its clients, up to TLS 1.2; None for nothing.
 
         Raises:
             StateError: The hint is too long (``ERR_TLS_PSK_SET_IDENTITY_HINT_FAILED``).
@@ -376,28 +429,56 @@ class Connection:
 
     @property
     def alpn_protocol(self) -> str | None:
+        """The application protocol that was agreed on."""
         protocol = self.engine.alpn()
         return None if protocol is None else protocol.decode("latin-1")
 
     @property
     def cipher(self) -> Cipher | None:
+        """The negotiated cipher suite."""
         names = self.engine.cipher()
         return None if names is None else Cipher(*names)
 
     @property
     def ephemeral_key_info(self) -> EphemeralKeyInfo | None:
-        group = self.engine.group()
-        return None if group is None else ephemeral_key(group)
+        """The ephemeral key of the key exchange."""
+        if self.engine.session_reused() and self.engine.protocol() != "TLSv1.3":
+            # There was no key exchange, though OpenSSL still names the group of the first one.
+            return None
+        return ephemeral_key(self.engine.group(), self.engine.ephemeral_dh())
+
+    def export_keying_material(self, length: int, label: str, context: bytes | None) -> bytes:
+        """Derives keys that both sides can derive; see `TLSSocket.export_keying_material`.
+
+        Args:
+            length: How many bytes.
+            label: What they are for.
+            context: Bytes that both sides know; None is no context.
+
+        Returns:
+            So many bytes.
+
+        Raises:
+            OptionError: It cannot be done with such arguments.
+        """
+        try:
+            return self.engine.export_keying_material(length, label, context)
+        except _native.NativeError as error:
+            failure = error.args[0]
+            if failure.reason == "internal error":
+                words = f"the cipher suite cannot derive {length} bytes"
+                raise option_failure(failure, "length", words, "ERR_OUT_OF_RANGE") from None
+            raise option_failure(failure, "label", f"no key can be derived with it: {failure.reason}") from None
 
     def peer_certificate(self, detailed: bool = True) -> PeerCertificate:
         """The peer's certificate, `detailed` with the chain that was verified or sent; empty without one."""
-        chain = self.engine.peer_chain()
-        return PeerCertificate.from_chain(chain if detailed else chain[:1])
+        if detailed:
+            return PeerCertificate.from_chain(self.engine.peer_chain())
+        return PeerCertificate(self.engine.peer_certificate() or b"")
 
     def certificate(self) -> PeerCertificate:
         """Our own certificate; empty without one."""
-        own = self.engine.certificate()
-        return PeerCertificate.from_chain([] if own is None else [own])
+        return PeerCertificate(self.engine.certificate() or b"")
 
 
 _PHASES = {

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any, NoReturn, Unpack
 
-from . import _native
+from . import _native, diagnostics
 from .ciphers import CipherLists, no_cipher_match, split_ciphers
 from .constants import SSL_OP_CIPHER_SERVER_PREFERENCE
 from .context_options import ContextOptions
-from .credentials import KeySource
 from .defaults import add_check
-from .errors import Failure, OptionError, option_failure
+from .errors import OptionError, StateError, option_failure
+from .identities import Identities
 from .keywords import ContextKeywords
+from .security_warning import warn_security
 from .tickets import TicketKeyRing
-from .trust import ca_certificates, parse_certificates, trust_store
+from .trust import Trust, digest
 from .versions import VERSION_NUMBERS
 
 
@@ -30,10 +30,15 @@ def create_secure_context(**options: Unpack[ContextKeywords]) -> SecureContext:
             - ``allow_partial_trust_chain``: an intermediate certificate in ``ca`` is trusted like a root.
             - ``cert``: our certificate chain, leaf first; a list for several.
             - ``key``: the private keys, in any order; ``{"pem": ..., "passphrase": ...}`` for one with its own.
-            - ``passphrase``: for encrypted keys; a callable is asked only when a key needs it.
+              A key or a certificate may also be a store URI, such as ``file:...`` or ``pkcs11:...``.
+            - ``pfx``: PKCS#12, a key with its chain; ``{"buf": ..., "passphrase": ...}`` for one with its own. Further
+              certificates in it are not trusted.
+            - ``passphrase``: for encrypted keys; a callable is asked only when one is needed.
             - ``ciphers``: TLS 1.3 names and OpenSSL's cipher list format, mixed.
             - ``sigalgs``: signature algorithms, colon separated.
             - ``ecdh_curve``: groups for the key exchange, colon separated; ``"auto"`` leaves them to OpenSSL.
+            - ``dhparam``: DH parameters in PEM, of 1024 bits or more, or ``"auto"`` for a group as strong as the key;
+              without it a server uses no ephemeral DH over finite fields in TLS 1.2.
             - ``min_version``, ``max_version``: ``"TLSv1"`` to ``"TLSv1.3"``, or members of `ssl.TLSVersion`.
             - ``secure_protocol``: a legacy method name instead of the two.
             - ``secure_options``: ``SSL_OP_*`` bits of `aiotls.constants`.
@@ -41,7 +46,13 @@ def create_secure_context(**options: Unpack[ContextKeywords]) -> SecureContext:
             - ``session_id_context``: at most 32 bytes; sessions of another one are not taken.
             - ``session_timeout``: in whole seconds, 300 by default; 0 leaves OpenSSL's own, two hours.
             - ``ticket_keys``: 48 bytes for session tickets, or a `TicketKeyRing`; random ones by default.
+            - ``certificate_compression``: ``"zlib"``, ``"brotli"``, ``"zstd"``, most wanted first (RFC 8879).
+            - ``private_key_engine``, ``private_key_identifier``, ``client_cert_engine``: crypto engines, where OpenSSL
+              has them.
             - ``crl``: revocation lists, PEM, one or a list; every certificate of a chain is then looked up.
+
+    Returns:
+        The context.
 
     Raises:
         OptionError: An option is unknown, has a wrong type or value, or cannot be used; the error names it.
@@ -72,11 +83,14 @@ class SecureContext:
     _summary: str
 
     def __init__(self, options: ContextOptions) -> None:
-        object.__setattr__(self, "_native", _build(options))
-        object.__setattr__(self, "_has_identity", bool(options.chains and options.keys))
-        object.__setattr__(self, "_policy", _policy(options))
+        diagnostics.begin()
+        trust = Trust.of(options.ca, options.crls, partial_chain=options.allow_partial_trust_chain)
+        native, identities, bound = _build(options, trust)
+        object.__setattr__(self, "_native", native)
+        object.__setattr__(self, "_has_identity", identities.complete)
+        object.__setattr__(self, "_policy", digest((bound,), identities.encodings))
         object.__setattr__(self, "_tickets", options.tickets or TicketKeyRing())
-        object.__setattr__(self, "_summary", _summary(options))
+        object.__setattr__(self, "_summary", _summary(options, identities))
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError("a SecureContext is immutable")
@@ -97,40 +111,44 @@ class SecureContext:
         return self
 
 
-def _summary(options: ContextOptions) -> str:
+def _summary(options: ContextOptions, identities: Identities) -> str:
     ca = "default" if options.ca is None else len(options.ca)
     return (
         f"min_version={options.min_version!r}, max_version={options.max_version!r}, "
-        f"certificates={len(options.chains)}, keys={len(options.keys)}, ca={ca}"
+        f"certificates={len(identities.chains)}, keys={identities.key_count}, ca={ca}"
     )
 
 
-def _trust(options: ContextOptions) -> bytes:
-    """A digest of what decides whether a peer's certificate is good."""
-    return _digest(options.ca, options.crls, (bytes((options.allow_partial_trust_chain,)),))
+def _build(options: ContextOptions, trust: Trust) -> tuple[_native.Context, Identities, bytes]:
+    """The context, what it shows, and a digest of what decides whether a peer's certificate is good.
 
-
-def _policy(options: ContextOptions) -> bytes:
-    return _digest((_trust(options),), options.chains)
-
-
-def _digest(*groups: tuple[bytes, ...] | None) -> bytes:
-    digest = hashlib.sha256()
-    for texts in groups:
-        digest.update(b"-" if texts is None else len(texts).to_bytes(4, "big"))
-        for text in texts or ():
-            digest.update(hashlib.sha256(text).digest())
-    return digest.digest()
-
-
-def _build(options: ContextOptions) -> _native.Context:
-    """The order counts: the security level, which stands in the cipher list, decides which keys are strong enough."""
-    context = _native.Context()
+    The order counts: the security level, which stands in the cipher list, decides which keys are strong enough.
+    """
+    context = _new_context()
     _set_ciphers(context, options)
     _set_options(context, options)
-    _set_trust(context, options)
-    _add_identities(context, options)
-    return context
+    bound = digest((trust.digest, bytes((context.security_level(),))))
+    context.set_session_id_context(options.session_id_context, bound)
+    _set_trust(context, options, trust)
+    identities = _add_identities(context, options)
+    _set_dhparam(context, options.dhparam)
+    _set_certificate_compression(context, options.certificate_compression)
+    return context, identities, bound
+
+
+def _new_context() -> _native.Context:
+    try:
+        return _native.Context()
+    except _native.NativeError as error:
+        failure = error.args[0]
+        raise StateError(
+            f"OpenSSL cannot make a context: {failure.reason}",
+            code=failure.code or "",
+            library=failure.library,
+            reason=failure.reason,
+            openssl_error_stack=failure.stack,
+            hint="the file that OPENSSL_CONF names may have to activate the default provider",
+        ) from None
 
 
 def _set_ciphers(context: _native.Context, options: ContextOptions) -> None:
@@ -164,71 +182,57 @@ def _set_options(context: _native.Context, options: ContextOptions) -> None:
         _take("ecdh_curve", context.set_groups, options.ecdh_curve, words="Failed to set ECDH curve")
     if options.sigalgs is not None:
         _take("sigalgs", context.set_sigalgs, options.sigalgs, words="it holds an unknown signature algorithm")
-    context.set_session_id_context(options.session_id_context, _trust(options))
     context.set_session_timeout(options.session_timeout)
 
 
-def _set_trust(context: _native.Context, options: ContextOptions) -> None:
-    context.set_trust(trust_store(options.ca, options.crls), options.allow_partial_trust_chain)
-    for certificate in ca_certificates(options.ca or ()):
+def _set_dhparam(context: _native.Context, dhparam: bytes | str | None) -> None:
+    if dhparam is None:
+        return
+    if isinstance(dhparam, str):
+        _take("dhparam", context.set_dh, None)
+        return
+    try:
+        bits = _native.dh_bits(dhparam)
+    except _native.NativeError as error:
+        words = "these are no DH parameters in PEM"
+        raise option_failure(error.args[0], "dhparam", words, "ERR_CRYPTO_OPERATION_FAILED") from None
+    if bits < 1024:
+        raise OptionError(f"dhparam: DH parameter is less than 1024 bits: {bits}", option="dhparam")
+    if bits < 2048:
+        warn_security(f"dhparam: DH parameter is less than 2048 bits: {bits}")
+    words = f"the security level does not allow {bits} bits; '@SECLEVEL=n' in ciphers sets it"
+    _take("dhparam", context.set_dh, dhparam, words=words)
+
+
+def _set_trust(context: _native.Context, options: ContextOptions, trust: Trust) -> None:
+    context.set_trust(trust.store, options.allow_partial_trust_chain)
+    for certificate in trust.own:
         context.add_client_ca(certificate)
 
 
-def _add_identities(context: _native.Context, options: ContextOptions) -> None:
-    """Gives each chain its key, in whatever order they came."""
-    chains = [parse_certificates(pem, f"cert[{index}]") for index, pem in enumerate(options.chains)]
-    keys = [(source, _private_key(source)) for source in options.keys]
-    owned = {index: _owner(chains, source, key) for index, (source, key) in enumerate(keys)} if chains else {}
-    for position, chain in enumerate(chains):
-        if position not in owned.values():
-            _take("cert", context.add_identity, chain, None)
-    for index, (source, key) in enumerate(keys):
-        if index in owned:
-            _take("cert", context.add_identity, chains[owned[index]], key)
-        else:
-            _take(source.option, context.add_private_key, key)
+def _add_identities(context: _native.Context, options: ContextOptions) -> Identities:
+    identities = Identities(options)
+    for chain, key in identities.chains:
+        _take("cert", context.add_identity, chain, key)
+    for option, key in identities.keys:
+        _take(option, context.add_private_key, key)
+    if options.client_cert_engine is not None:
+        _take("client_cert_engine", context.set_client_cert_engine, options.client_cert_engine)
+    return identities
 
 
-def _owner(chains: list[list[_native.Certificate]], source: KeySource, key: _native.PrivateKey) -> int:
-    """The position of the chain whose leaf `key` belongs to."""
-    for position, chain in enumerate(chains):
-        if chain[0].matches(key):
-            return position
-    failure = _mismatch(chains, key)
-    raise option_failure(failure, source.option, f"{failure.reason}: it belongs to no certificate in cert")
-
-
-def _mismatch(chains: list[list[_native.Certificate]], key: _native.PrivateKey) -> Failure:
-    """OpenSSL's words for it; those about a certificate of the same type say more."""
-    failures: list[Failure] = []
-    for chain in chains:
-        try:
-            chain[0].check_key(key)
-        except _native.NativeError as error:
-            failures.append(error.args[0])
-    return min(failures, key=lambda failure: "VALUES" not in (failure.code or ""))
-
-
-def _private_key(source: KeySource) -> _native.PrivateKey:
-    passphrase = source.unlock()
-    try:
-        return _native.PrivateKey.from_pem(source.pem, passphrase)
-    except _native.NativeError as error:
-        failure: Failure = error.args[0]
-        if source.encrypted and not _broken_pem(failure):
-            raise _bad_decrypt(source, failure, passphrase) from None
-        raise option_failure(failure, source.option) from None
-
-
-def _broken_pem(failure: Failure) -> bool:
-    return "BASE64" in (failure.code or "") or "UNSUPPORTED" in (failure.code or "")
-
-
-def _bad_decrypt(source: KeySource, failure: Failure, passphrase: bytes | None) -> OptionError:
-    # OpenSSL's own words differ with the version, with the cipher, and even by chance: a wrong passphrase may yield
-    # bytes that pass for padding.
-    advice = "the passphrase is wrong" if passphrase else "the key is encrypted and there is no passphrase"
-    return option_failure(failure, source.option, f"bad decrypt: {advice}", "ERR_OSSL_BAD_DECRYPT")
+def _set_certificate_compression(context: _native.Context, names: tuple[str, ...]) -> None:
+    numbers = {name: number for number, name in _native.certificate_compression_algorithms()}
+    for name in names:
+        if name not in numbers:
+            raise OptionError(
+                f"certificate_compression: this OpenSSL cannot do {name}; it can do {', '.join(numbers) or 'nothing'}",
+                option="certificate_compression",
+                code="ERR_CRYPTO_OPERATION_FAILED",
+            )
+    if names:
+        words = "an algorithm may stand there once"
+        _take("certificate_compression", context.set_certificate_compression, [numbers[n] for n in names], words=words)
 
 
 def _take(option: str, setter: Callable[..., None], *values: object, words: str = "") -> None:
@@ -239,17 +243,16 @@ def _take(option: str, setter: Callable[..., None], *values: object, words: str 
         raise option_failure(error.args[0], option, words, "ERR_CRYPTO_OPERATION_FAILED" if words else "") from None
 
 
-TLS_1_2 = VERSION_NUMBERS["TLSv1.2"]
 TLS_1_3 = VERSION_NUMBERS["TLSv1.3"]
 
 
 def _check_default_ciphers(value: object) -> None:
-    _take_ciphers(_native.Context(), split_ciphers(str(value)))
+    _take_ciphers(_new_context(), split_ciphers(str(value)))
 
 
 def _check_default_curve(value: object) -> None:
     if value != "auto":
-        _take("ecdh_curve", _native.Context().set_groups, str(value), words="Failed to set ECDH curve")
+        _take("ecdh_curve", _new_context().set_groups, str(value), words="Failed to set ECDH curve")
 
 
 # Only OpenSSL knows its ciphers and groups; a default that it does not take is refused when it is assigned.

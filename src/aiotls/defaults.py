@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable
+from typing import NoReturn
 
 from . import checks
 from .constants import DEFAULT_CORE_CIPHER_LIST
@@ -28,8 +29,9 @@ class Defaults:
     min_version: str
     """``"TLSv1"`` to ``"TLSv1.3"``; a member of `ssl.TLSVersion` may be assigned too."""
     max_version: str
+    """Likewise."""
     client_reneg_limit: int
-    """How many renegotiations a client may ask for within `client_reneg_window`; so far every one is refused."""
+    """How many renegotiations a client may ask for within `client_reneg_window`."""
     client_reneg_window: float
     """In seconds."""
 
@@ -46,9 +48,13 @@ class Defaults:
     def __setattr__(self, name: str, value: object) -> None:
         check = _CHECKS.get(name)
         if check is None:
-            near = difflib.get_close_matches(name, _CHECKS, 1, 0.0)[0]
-            raise AttributeError(f"there is no default {name!r}; did you mean {near!r}?")
+            near = difflib.get_close_matches(name, _CHECKS, 1)
+            advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_CHECKS)}"
+            raise AttributeError(f"there is no default {name!r}; {advice}")
         object.__setattr__(self, name, check(f"defaults.{name}", value))
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("a default can be changed, but not be deleted")
 
     def __repr__(self) -> str:
         return f"Defaults({', '.join(f'{name}={getattr(self, name)!r}' for name in _CHECKS)})"

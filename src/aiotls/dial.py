@@ -1,6 +1,7 @@
 """From a name to a connected socket: look the name up, then race its addresses (RFC 8305)."""
 
 import asyncio
+import errno
 import inspect
 import ipaddress
 import socket
@@ -42,7 +43,7 @@ async def dial(options: ConnectOptions, looked_up: LookedUp) -> socket.socket:
         ConnectError: It was not possible; the attributes tell what was tried.
     """
     if options.path is not None:
-        return await _dial_path(options.path)
+        return _dial_path(options.path)
     host = options.host or "localhost"
     where = {"host": options.host, "port": options.port, "local_address": options.local_address}
     try:
@@ -66,17 +67,18 @@ async def dial(options: ConnectOptions, looked_up: LookedUp) -> socket.socket:
         raise ConnectError.from_os_error(error, syscall="connect", address=address, **where) from error
 
 
-async def _dial_path(path: str) -> socket.socket:
-    below = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+def _dial_path(path: str) -> socket.socket:
     try:
-        below.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(below, path)
+        below = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            below.setblocking(False)
+            # At once or not at all: EAGAIN says that the server's queue is full, not that it is under way.
+            below.connect(path)
+        except BaseException:
+            below.close()
+            raise
     except OSError as error:
-        below.close()
         raise ConnectError.from_os_error(error, syscall="connect", address=path, path=path) from error
-    except BaseException:
-        below.close()
-        raise
     return below
 
 
@@ -85,14 +87,22 @@ async def _dial_one(info: AddressInfo, options: ConnectOptions) -> socket.socket
     below = socket.socket(family, kind, protocol)
     try:
         below.setblocking(False)
-        for local in _local_infos(options) or ():
-            if local[0] == family:
-                below.bind(local[4])
+        ours = _local_infos(options)
+        if ours is not None:
+            below.bind(_local_name(ours, family))
         await asyncio.get_running_loop().sock_connect(below, address)
     except BaseException:
         below.close()
         raise
     return below
+
+
+def _local_name(infos: list[AddressInfo], family: int) -> tuple[Any, ...]:
+    """What to bind to, of the family that is connected to."""
+    for info in infos:
+        if info[0] == family:
+            return info[4]
+    raise OSError(errno.EINVAL, "local_address is of another family than the address")
 
 
 def _local_infos(options: ConnectOptions) -> list[AddressInfo] | None:
@@ -134,8 +144,11 @@ async def _look_up(host: str, options: ConnectOptions) -> Sequence[AddressInfo]:
 
 
 def _info(address: object, port: int) -> AddressInfo:
+    text = str(address)
     try:
-        parsed = ipaddress.ip_address(str(address))
+        parsed = ipaddress.ip_address(text)
+        if not text.isprintable():
+            raise ValueError("a zone that cannot be")
     except ValueError:
         raise OptionError(f"lookup must answer with IP addresses, not {address!r:.80}", option="lookup") from None
     if parsed.version == 4:

@@ -8,11 +8,13 @@ of a listener that raises is the business of the emitter's owner: see `Emitter._
 import asyncio
 import difflib
 from collections.abc import Callable, Coroutine
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self, TypeAlias
 
 from .errors import OptionError, OptionTypeError, presentable
 from .names import snake_case
 
+EventName: TypeAlias = Any
+"""A str; which ones there are, and what their listeners get, is said by each class in `event_types`."""
 Listener = Callable[..., Any]
 
 
@@ -32,7 +34,10 @@ class Emitter:
         self._listeners: dict[str, tuple[Listener, ...]] = {}
         self._tasks: set[asyncio.Task[Any]] | None = None
 
-    def on(self, event: str, listener: Listener) -> Self:
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} belongs to its event loop and cannot be copied or pickled")
+
+    def on(self, event: EventName, listener: Listener) -> Self:
         """Adds a listener.
 
         Args:
@@ -58,8 +63,17 @@ class Emitter:
         self._listeners[event] = (*self._listeners.get(event, ()), listener)
         return self
 
-    def once(self, event: str, listener: Listener) -> Self:
-        """Adds a listener that is removed before it is called; otherwise like `on`."""
+    def once(self, event: EventName, listener: Listener) -> Self:
+        """Adds a listener that is removed before it is called; otherwise like `on`.
+
+        Args:
+            event: The name of the event.
+            listener: A plain or ``async`` function.
+
+        Raises:
+            OptionError: There is no such event; the error names the nearest one.
+            OptionTypeError: The listener cannot be called.
+        """
         if not callable(listener):
             return self.on(event, listener)
 
@@ -70,8 +84,16 @@ class Emitter:
         only_once.__wrapped__ = listener  # type: ignore[attr-defined]
         return self.on(event, only_once)
 
-    def off(self, event: str, listener: Listener) -> Self:
-        """Removes a listener, the one added last if it was added several times; one that is not there is no error."""
+    def off(self, event: EventName, listener: Listener) -> Self:
+        """Removes a listener, the one added last if it was added several times; one that is not there is no error.
+
+        Args:
+            event: The name of the event.
+            listener: What `on` or `once` was given.
+
+        Raises:
+            OptionError: There is no such event.
+        """
         self._check_event(event)
         known = list(self._listeners.get(event, ()))
         for index in reversed(range(len(known))):
@@ -84,16 +106,29 @@ class Emitter:
             self._listeners.pop(event, None)
         return self
 
-    def listeners(self, event: str) -> tuple[Listener, ...]:
-        """The listeners of an event, in the order in which they are called."""
+    def listeners(self, event: EventName) -> tuple[Listener, ...]:
+        """The listeners of an event, in the order in which they are called.
+
+        Args:
+            event: The name of the event.
+
+        Raises:
+            OptionError: There is no such event.
+        """
         self._check_event(event)
         return tuple(getattr(each, "__wrapped__", each) for each in self._listeners.get(event, ()))
 
-    async def wait_for(self, event: str) -> Any:
+    async def wait_for(self, event: EventName) -> Any:
         """Waits for the next event of a name.
+
+        Args:
+            event: The name of the event.
 
         Returns:
             The event's argument: None when it has none, a tuple when it has several.
+
+        Raises:
+            OptionError: There is no such event.
 
         Example::
 

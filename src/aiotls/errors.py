@@ -48,17 +48,27 @@ class TLSError(ssl.SSLError):
         openssl_error_stack: The further entries of OpenSSL's error queue.
         errno: The number of the system error.
         hint: What usually helps.
+
+    Source: ERR_get_error(3); Python, ssl.SSLError.
     """
 
     default_code = "ERR_TLS"
+    """The `code` of an error that was given none."""
 
     code: str
+    """What happened, for programs."""
     library: str | None  # type: ignore[assignment]
+    """OpenSSL's library, such as ``"SSL routines"``."""
     reason: str | None  # type: ignore[assignment]
+    """OpenSSL's reason, such as ``"wrong version number"``."""
     message: str
+    """What happened, for people, without the code and the hint."""
     hint: str | None
+    """What usually helps."""
     alert: int | None
+    """The number of the TLS alert that the peer sent."""
     openssl_error_stack: tuple[str, ...]
+    """The further entries of OpenSSL's error queue."""
 
     def __init__(
         self,
@@ -102,6 +112,7 @@ class OptionError(TLSError, ValueError):
 
     default_code = "ERR_INVALID_ARG_VALUE"
     option: str | None
+    """The name of the option at fault."""
 
     def __init__(self, message: str, *, option: str | None = None, **details: Any) -> None:
         super().__init__(message, **details)
@@ -177,7 +188,9 @@ class VerificationError(PeerError, ssl.SSLCertVerificationError):
     def __init__(self, message: str, *, verify_code: int = 0, **details: Any) -> None:
         super().__init__(message, **details)
         self.verify_code = verify_code
+        """OpenSSL's number of the verification result."""
         self.verify_message = message
+        """The same as `message`."""
 
 
 class ServerIdentityError(VerificationError):
@@ -187,11 +200,16 @@ class ServerIdentityError(VerificationError):
         reason: Which names the certificate has instead.
         host: The name or address that was asked for.
         certificate: The certificate, as it was given to the check.
+        message: What happened; by default made of the reason.
+
+    Source: RFC 9525, section 6.
     """
 
     default_code = "ERR_TLS_CERT_ALTNAME_INVALID"
     host: str
+    """The name or address that was asked for."""
     certificate: Any
+    """The certificate, as it was given to the check."""
 
     def __init__(self, reason: str, host: str, certificate: Any, *, message: str = "", **details: Any) -> None:
         details.setdefault("verify_code", 62)
@@ -212,15 +230,23 @@ class WireError(TLSError, ConnectionError):
         host: The host name that was asked for.
         path: The path of a Unix socket that was asked for.
         local_address: The own address that was asked for.
+
+    Source: connect(2), bind(2), getaddrinfo(3).
     """
 
     default_code = "ECONNRESET"
     syscall: str | None
+    """What failed, such as ``"connect"``."""
     address: str | None
+    """The address, or the path of a Unix socket, that was tried."""
     port: int | None
+    """The port that was tried."""
     host: str | None
+    """The host name that was asked for."""
     path: str | None
+    """The path of a Unix socket that was asked for."""
     local_address: str | None
+    """The own address that was asked for."""
 
     def __init__(
         self,
@@ -250,7 +276,15 @@ class ConnectError(WireError):
 
     @classmethod
     def from_os_error(cls, error: OSError, **where: Any) -> "ConnectError":
-        """Gives a system error its class and code; `where` are the attributes of `WireError`."""
+        """Gives a system error its class and code.
+
+        Args:
+            error: The system error.
+            where: The attributes of `WireError`.
+
+        Returns:
+            The error, of the class that fits.
+        """
         number = error.errno or errno_numbers.ECONNREFUSED
         target = where.get("address") or where.get("path") or where.get("host") or ""
         port = where.get("port")
@@ -274,8 +308,14 @@ class ConnectionLost(WireError, ConnectionResetError):
     """The connection broke; also a stream that ended without close_notify where one is required."""
 
     @classmethod
+    def from_os_error(cls, error: OSError, **where: Any) -> Self:
+        """Gives a system `error` its code; `where` are the attributes of `WireError`."""
+        code = errno_name(error.errno) if error.errno else cls.default_code
+        return cls(str(error) or code, code=code, errno=error.errno, **where)
+
+    @classmethod
     def truncated(cls) -> Self:
-        """The stream ended without close_notify (RFC 8446, section 6.1)."""
+        """Makes the error for a stream that ended without close_notify (RFC 8446, section 6.1)."""
         return cls("The peer closed the connection without close_notify; data may be missing", code="ERR_TLS_TRUNCATED")
 
 
@@ -416,6 +456,7 @@ _OPENSSL_CLASSES: dict[str, type[PeerError]] = {
     "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE": VerificationError,
     "ERR_SSL_CERTIFICATE_VERIFY_FAILED": VerificationError,
     "ERR_SSL_DH_KEY_TOO_SMALL": WeakParametersError,
+    "ERR_TLS_DH_PARAM_SIZE": WeakParametersError,
     "ERR_SSL_NO_RENEGOTIATION": RenegotiationError,
     "ERR_TLS_RENEGOTIATION_DISABLED": RenegotiationError,
     "ERR_TLS_SESSION_ATTACK": RenegotiationError,
@@ -433,6 +474,7 @@ HINTS = {
     "ERR_SSL_WRONG_VERSION_NUMBER": "the peer does not speak TLS on this port, or only another version",
     "ERR_SSL_HTTP_REQUEST": "the peer sent a plain HTTP request",
     "ERR_SSL_NO_SHARED_CIPHER": "the two sides share no cipher, or the server has no certificate for one",
+    "ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM": "the server has no key and cert, or none that the client can verify",
     "ERR_SSL_UNSUPPORTED_PROTOCOL": "the two sides share no protocol version: see min_version and max_version",
     "ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION": "the peer accepts no protocol version that was offered",
     "ERR_SSL_TLSV1_ALERT_UNKNOWN_CA": "the peer does not trust the issuer of our certificate",

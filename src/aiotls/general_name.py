@@ -8,7 +8,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from . import distinguished_name
-from .der import IA5_STRING, UTF8_STRING, Element, read
+from .der import IA5_STRING, UTF8_STRING, Element, dotted, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +50,21 @@ def parse_name(element: Element) -> GeneralName:
         case 0x87:
             return GeneralName("IP Address", _address(element.content))
         case 0x88:
-            return GeneralName("Registered ID", element.oid())
+            return GeneralName("Registered ID", dotted(element.content))
         case _:
             raise ValueError(f"no general name has the tag {element.tag:#x}")
 
 
 def _other_name(element: Element) -> GeneralName:
-    kind, wrapped = element.children()
-    value = read(wrapped.content)
-    name, tag = _OTHER_NAMES.get(kind.oid(), ("", 0))
+    match element.children():
+        case [kind, Element(tag=0xA0) as wrapped]:
+            value = read(wrapped.content)
+        case _:
+            raise ValueError("an othername that is none")
+    name, tag = _OTHER_NAMES.get(kind.oid(), ("", None))
     if value.tag != tag:
         return GeneralName("othername", _UNSUPPORTED)
-    return GeneralName("othername", f"{name}:{value.text()}", unicode=tag == UTF8_STRING)
+    return GeneralName("othername", f"{name}:{value.text('replace')}", unicode=tag == UTF8_STRING)
 
 
 def _address(packed: bytes) -> str:

@@ -3,7 +3,8 @@
 The rules: an IP address is looked for among the IP addresses of subjectAltName only.  A host name is looked for among
 its DNS names; only when there is none, among the common names of the subject.  One ``*`` may stand in the left-most
 label, beside other characters too (RFC 6125 allowed that, RFC 9525 no longer does), where at least two labels follow
-and no label is an A-label.  What holds anything but visible ASCII never matches.
+and that label is no A-label.  A name in a certificate that holds anything but visible ASCII never matches, and neither
+does a host that only looks like a name: an address in a loose spelling (``010.0.0.1``) or with a zone, or a pattern.
 """
 
 import ipaddress
@@ -14,8 +15,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from .certificate import PeerCertificate
-from .checks import wrong_type
+from .checks import describe, wrong_type
 from .errors import OptionError, ServerIdentityError
+
+LONGEST_HOST = 255
+"""How long a host name may be in ASCII, in characters (RFC 1035, section 2.3.4)."""
 
 PeerNames: TypeAlias = tuple[tuple[bytes, ...], tuple[bytes, ...], tuple[str, ...]]
 """DNS names, packed IP addresses, common names."""
@@ -34,7 +38,15 @@ def check_server_identity(hostname: str, certificate: PeerCertificate | Mapping[
     Raises:
         ServerIdentityError: It does not; `reason` says which names it has.  Its code is
             ``ERR_TLS_CERT_ALTNAME_INVALID``, or ``ERR_TLS_CERT_ALTNAME_FORMAT`` for a ``subjectaltname`` that is
-            quoted wrongly.
+            quoted wrongly or cannot be read.
+        OptionTypeError: `certificate` is none.
+
+    Example::
+
+        def check(hostname, certificate):
+            aiotls.check_server_identity(hostname, certificate)
+            if certificate.fingerprint256 not in PINNED:
+                raise ValueError("not the certificate that we know")
     """
     host = str(hostname)
     names = _names(host, certificate)
@@ -61,18 +73,22 @@ def match_names(hostname: str, names: PeerNames) -> bool:
 
 def matches(hostname: str, dns: Iterable[str], addresses: Iterable[str], common_names: Iterable[str]) -> bool:
     """The rules of this module, over names in text form; addresses are canonical."""
-    address = canonical_address(hostname)
+    try:
+        # In ASCII first: only then does it show whether it is an address (CVE-2026-48618).
+        host = ascii_hostname(hostname).removesuffix(".")
+    except OptionError:
+        return False
+    address = canonical_address(host)
     if address is not None:
         return address in addresses
-    try:
-        labels = _labels(ascii_hostname(hostname))
-    except OptionError:
+    labels = host.lower().split(".")
+    if not all(labels) or _NO_NAME.search(host):
         return False
     return any(_match_pattern(labels, pattern) for pattern in (dns or common_names))
 
 
 def ascii_hostname(hostname: object, option: str = "host") -> str:
-    """A host name or address with non-ASCII labels in their ASCII form (RFC 5891), otherwise as it was.
+    """A host name or address with non-ASCII labels in their ASCII form (RFC 3490), otherwise as it was.
 
     Args:
         hostname: What the user wrote.
@@ -83,14 +99,16 @@ def ascii_hostname(hostname: object, option: str = "host") -> str:
     """
     if not isinstance(hostname, str):
         raise wrong_type(option, "a str", hostname)
-    if not 1 <= len(hostname) <= 1024:
-        raise OptionError(f"{option} must have 1 to 1024 characters, not {len(hostname)}", option=option)
     name = hostname
-    if not name.isascii():
+    if not hostname.isascii() and len(hostname) <= 4 * LONGEST_HOST:
         try:
             name = hostname.encode("idna").decode("ascii")
         except UnicodeError as error:
             raise OptionError(f"{option}: {hostname!r:.80} has no ASCII form", option=option) from error
+    if not 1 <= len(name) <= LONGEST_HOST:
+        raise OptionError(f"{option} must have 1 to {LONGEST_HOST} characters, not {len(name)}", option=option)
+    if name.startswith("["):
+        raise OptionError(f"{option}: an IPv6 address stands without brackets, not {hostname!r:.80}", option=option)
     if not _is_visible_ascii(name):
         raise OptionError(f"{option}: {hostname!r:.80} holds a character that no host name can have", option=option)
     return name
@@ -120,22 +138,17 @@ class _Names:
 
 
 def _names(host: str, certificate: PeerCertificate | Mapping[str, Any]) -> _Names:
-    if isinstance(certificate, PeerCertificate):
-        subject: Any = certificate.subject
-        altnames = certificate.subjectaltname or ""
-    elif isinstance(certificate, Mapping):
-        subject = certificate.get("subject")
-        altnames = certificate.get("subjectaltname") or ""
-    else:
+    if not isinstance(certificate, PeerCertificate | Mapping):
         raise wrong_type("certificate", "a PeerCertificate or a dict", certificate)
-    common = subject.get("CN") if isinstance(subject, Mapping) else None
     try:
+        subject, altnames = _subject_and_altnames(certificate)
         entries = list(_split(altnames))
-    except ValueError:
+    except ValueError as error:
         message = "Invalid subject alternative name string"
         raise ServerIdentityError(
             message, host, certificate, message=message, code="ERR_TLS_CERT_ALTNAME_FORMAT"
-        ) from None
+        ) from error
+    common = subject.get("CN") if isinstance(subject, Mapping) else None
     common_names = tuple(map(str, common)) if isinstance(common, list | tuple) else (str(common),) if common else ()
     addresses = (canonical_address(entry[11:]) for entry in entries if entry.startswith("IP Address:"))
     return _Names(
@@ -146,10 +159,28 @@ def _names(host: str, certificate: PeerCertificate | Mapping[str, Any]) -> _Name
     )
 
 
+def _subject_and_altnames(certificate: PeerCertificate | Mapping[str, Any]) -> tuple[object, str]:
+    """The two fields that count.
+
+    Raises:
+        ValueError: They cannot be read.
+    """
+    if isinstance(certificate, PeerCertificate):
+        altnames = certificate.subjectaltname
+        if altnames is None and certificate and _SUBJECT_ALT_NAME in certificate._parsed().extensions:
+            # There may be a DNS name among them, so the common name must not count instead.
+            raise ValueError("the subject alternative names cannot be read")
+        return certificate.subject, altnames or ""
+    text = certificate.get("subjectaltname") or ""
+    if not isinstance(text, str):
+        raise ValueError(f"subjectaltname must be a str, not {describe(text)}")
+    return certificate.get("subject"), text
+
+
 def _reason(host: str, names: _Names) -> str:
-    if canonical_address(host) is not None:
-        return f"IP: {host} is not in the cert's list: {', '.join(names.addresses)}"
     shown = host.removesuffix(".")
+    if is_address(shown):
+        return f"IP: {shown} is not in the cert's list: {', '.join(names.addresses)}"
     if names.dns:
         return f"Host: {shown}. is not in the cert's altnames: {names.altnames}"
     if names.common_names:
@@ -181,10 +212,10 @@ def _split(altnames: str) -> Iterator[str]:
 
 
 def _match_pattern(host: list[str], pattern: str) -> bool:
-    labels = _labels(pattern)
+    if not _is_visible_ascii(pattern):
+        return False  # before the case is folded: the Kelvin sign would become a "k"
+    labels = pattern.removesuffix(".").lower().split(".")
     if len(labels) != len(host) or labels[1:] != host[1:]:
-        return False
-    if not all(host) or not all(labels) or not all(map(_is_visible_ascii, (*host, *labels))):
         return False
     first, star, rest = labels[0].partition("*")
     if not star or "xn--" in labels[0]:
@@ -192,10 +223,6 @@ def _match_pattern(host: list[str], pattern: str) -> bool:
     if "*" in rest or len(labels) <= 2:
         return False
     return len(host[0]) >= len(first) + len(rest) and host[0].startswith(first) and host[0].endswith(rest)
-
-
-def _labels(name: str) -> list[str]:
-    return name.removesuffix(".").lower().split(".")
 
 
 def _is_visible_ascii(text: str) -> bool:
@@ -206,5 +233,12 @@ def _unpack(address: bytes) -> str | None:
     return str(ipaddress.ip_address(address)) if len(address) in (4, 16) else None
 
 
+_SUBJECT_ALT_NAME = "2.5.29.17"
 _DECODER = json.JSONDecoder()
 _VISIBLE_ASCII = re.compile("[!-~]*")
+_NO_NAME = re.compile(
+    r"[:*]"
+    # What getaddrinfo takes for an IPv4 address (inet_aton(3)): parts may be missing, hexadecimal or octal.
+    r"|\A(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+)){0,3}\Z",
+    re.IGNORECASE,
+)

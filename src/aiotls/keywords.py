@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import difflib
 import os
+import pathlib
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from .alpn import ProtocolNames
-from .credentials import CertificateInput, KeyInput, Passphrase
+from .credentials import CertificateInput, KeyInput, Octets, Passphrase, PfxInput
 from .errors import OptionTypeError
 from .names import snake_case
 
@@ -30,9 +31,11 @@ class ContextKeywords(TypedDict, total=False):
     cert: CertificateInput
     key: KeyInput
     passphrase: Passphrase | None
+    pfx: PfxInput
     ciphers: str | None
     sigalgs: str | None
     ecdh_curve: str
+    dhparam: str | Octets | pathlib.Path | None
     min_version: str | ssl.TLSVersion | None
     max_version: str | ssl.TLSVersion | None
     secure_protocol: str | None
@@ -42,6 +45,10 @@ class ContextKeywords(TypedDict, total=False):
     session_id_context: str | None
     session_timeout: int | None
     ticket_keys: bytes | bytearray | memoryview | TicketKeyRing | None
+    certificate_compression: Sequence[Literal["zlib", "brotli", "zstd"]] | None
+    private_key_engine: str | None
+    private_key_identifier: str | None
+    client_cert_engine: str | None
 
 
 class SocketKeywords(ContextKeywords, total=False):
@@ -69,6 +76,17 @@ class ClientKeywords(SocketKeywords, total=False):
     check_server_identity: Callable[[str, Any], Any] | None
     session: bytes | bytearray | memoryview | None
     request_ocsp: bool | None
+    min_dh_size: int
+
+
+class OnRead(TypedDict):
+    """Where received data goes instead of to ``"data"`` listeners and readers."""
+
+    buffer: bytearray | memoryview | Callable[[], bytearray | memoryview]
+    """A ``bytearray`` or a writable ``memoryview`` that is used again and again, or a function that is asked for one
+    before each piece."""
+    callback: Callable[[int, Any], bool | None]
+    """Called with the number of bytes and the buffer that they stand in; False pauses the socket."""
 
 
 class ConnectKeywords(ClientKeywords, total=False):
@@ -84,6 +102,7 @@ class ConnectKeywords(ClientKeywords, total=False):
     local_port: int | None
     auto_select_family: bool | None
     auto_select_family_attempt_timeout: float | None
+    onread: OnRead | None
     psk_callback: Callable[[str | None], PSK | None] | None
 
 
@@ -111,9 +130,15 @@ class WrapKeywords(ClientKeywords, ServerSideKeywords, total=False):
 
     is_server: bool | None
     host: str | None
+    onread: OnRead | None
     psk_callback: Callable[..., Any] | None
 
 
+_ELSEWHERE: dict[str, frozenset[str]] = {
+    "create_server": ServerKeywords.__optional_keys__,
+    "connect": ConnectKeywords.__optional_keys__,
+    "TLSSocket": WrapKeywords.__optional_keys__,
+}
 CONTEXT_NAMES: frozenset[str] = ContextKeywords.__optional_keys__
 
 
@@ -129,6 +154,9 @@ def check_names(keywords: Mapping[str, object], known: frozenset[str], function:
         snake = snake_case(name)
         if snake != name and snake in known:
             raise OptionTypeError(f"{function}: the option is spelt {snake!r}, not {name!r}", option=name)
+        owners = [function for function, names in _ELSEWHERE.items() if snake in names]
+        if owners:
+            raise OptionTypeError(f"{function} has no option {name!r}; {snake!r} is one of {owners[0]}", option=name)
         near = difflib.get_close_matches(snake, sorted(known), 1)
         advice = f"; did you mean {near[0]!r}?" if near else ""
         raise OptionTypeError(f"{function} has no option {name!r}{advice}", option=name)

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from . import alpn, checks
+from .connection_settings import MIN_DH_SIZE
 from .context import SecureContext
 from .context_options import ContextOptions
 from .defaults import defaults
 from .errors import OptionError, OptionTypeError
 from .identity import ascii_hostname, is_address
 from .keywords import CONTEXT_NAMES, ConnectKeywords, ServerKeywords, WrapKeywords, check_names
+from .onread import OnReadOption
 from .session import ClientSession
 
 HIGH_WATER_MARK = 65536
@@ -53,6 +55,8 @@ class SocketOptions:
     session: ClientSession | None
     """What a client offers to resume."""
     request_ocsp: bool
+    min_dh_size: int
+    """The smallest ephemeral DH key, in bits, that a client takes from its server."""
     enable_trace: bool
     client_reneg_limit: int
     client_reneg_window: float
@@ -64,6 +68,7 @@ class SocketOptions:
     """None when it was not given: as what is wrapped, else False."""
     pause_on_connect: bool
     high_water_mark: int
+    onread: OnReadOption | None
     timeout: float | None
     """Seconds without data until ``"timeout"``; None for never."""
     no_delay: bool
@@ -123,7 +128,7 @@ class ConnectOptions(SocketOptions):
             socket=socket,
             lookup=checks.optional(keywords, "lookup", checks.function),
             family=checks.optional(keywords, "family", _family),
-            local_address=checks.optional(keywords, "local_address", checks.name),
+            local_address=checks.optional(keywords, "local_address", _local_address),
             local_port=checks.optional(keywords, "local_port", checks.port),
             auto_select_family=checks.flag(keywords, "auto_select_family", True),
             auto_select_family_attempt_timeout=(
@@ -174,6 +179,7 @@ def _socket_fields(keywords: Mapping[str, object], server: bool, function: str) 
         "psk_identity_hint": checks.optional(keywords, "psk_identity_hint", checks.text),
         "session": checks.optional(keywords, "session", ClientSession.decode),
         "request_ocsp": checks.flag(keywords, "request_ocsp", False),
+        "min_dh_size": checks.integer("min_dh_size", keywords.get("min_dh_size", MIN_DH_SIZE), 1, 2**31 - 1),
         "enable_trace": checks.flag(keywords, "enable_trace", False),
         "client_reneg_limit": defaults.client_reneg_limit,
         "client_reneg_window": defaults.client_reneg_window,
@@ -183,6 +189,7 @@ def _socket_fields(keywords: Mapping[str, object], server: bool, function: str) 
         "allow_half_open": checks.optional(keywords, "allow_half_open", checks.boolean),
         "pause_on_connect": checks.flag(keywords, "pause_on_connect", False),
         "high_water_mark": HIGH_WATER_MARK if mark is None else count("high_water_mark", mark),
+        "onread": checks.optional(keywords, "onread", OnReadOption.parse),
         "timeout": checks.optional(keywords, "timeout", _idle_timeout) or None,
         "no_delay": checks.flag(keywords, "no_delay", True),
         "keep_alive": checks.flag(keywords, "keep_alive", False),
@@ -197,20 +204,25 @@ def _host_names(keywords: Mapping[str, object]) -> tuple[str, str | None]:
     given = keywords.get("servername")
     if given is None:
         reached_otherwise = keywords.get("path") is not None or keywords.get("socket") is not None
-        return host or "localhost", None if host is None and reached_otherwise else _sni(host or "localhost")
+        return host or "localhost", None if host is None and reached_otherwise else sni(host or "localhost")
     if given is False or given == "":
         return host or "localhost", None
-    if not isinstance(given, str):
-        raise checks.wrong_type("servername", "a str or False", given)
-    name = ascii_hostname(given, "servername")
-    if is_address(name):
-        raise OptionError(
-            f"servername must be a DNS name, not the address {name!r} (RFC 6066, section 3)", option="servername"
-        )
-    return name, _sni(name)
+    name = server_name("servername", given)
+    return name, sni(name)
 
 
-def _sni(host: str) -> str | None:
+def server_name(option: str, value: object) -> str:
+    """The name of a server, ASCII."""
+    if not isinstance(value, str):
+        raise checks.wrong_type(option, "a str or False", value)
+    name = ascii_hostname(value, option)
+    if is_address(name.removesuffix(".")):
+        raise OptionError(f"{option} must be a DNS name, not the address {name!r} (RFC 6066, section 3)", option=option)
+    return name
+
+
+def sni(host: str) -> str | None:
+    """The name for the SNI extension, for a server under this name or address; None for none."""
     # The name goes without a trailing dot, and an address does not go at all (RFC 6066, section 3).
     name = host.removesuffix(".")
     return None if not name or is_address(name) else name
@@ -275,6 +287,15 @@ def unix_path(option: str, value: object) -> str:
             f"{option}: the name of a Unix socket may have {LONGEST_PATH} bytes, not {length}", option=option
         )
     return value
+
+
+def _local_address(option: str, value: object) -> str:
+    address = checks.name(option, value)
+    if not is_address(address):
+        raise OptionError(
+            f"{option} must be an IP address, not {address!r:.80}", option=option, code="ERR_INVALID_IP_ADDRESS"
+        )
+    return address
 
 
 def _family(option: str, value: object) -> int | None:

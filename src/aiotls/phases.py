@@ -16,7 +16,10 @@ import enum
 
 
 class Phase(enum.Enum):
-    """Where a connection stands."""
+    """Where a connection stands.
+
+    Source: RFC 8446, appendix A.
+    """
 
     HANDSHAKE = "handshake"
     """Keys are being agreed on; nothing of the application flows."""

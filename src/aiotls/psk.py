@@ -26,10 +26,14 @@ class PSK:
     Example::
 
         aiotls.connect(host, port, psk_callback=lambda hint: aiotls.PSK("sensor-7", key), ciphers="PSK")
+
+    Source: SSL_CTX_set_psk_use_session_callback(3), SSL_CTX_set_psk_client_callback(3).
     """
 
     identity: str
+    """The name of the key."""
     key: bytes = field(repr=False)
+    """The key itself; no repr shows it."""
 
     def __post_init__(self) -> None:
         try:

@@ -8,11 +8,12 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, ClassVar, Self, Unpack
+from typing import Any, ClassVar, Self, Unpack, get_args
 
 from . import checks, notices
 from .binding import bind, bind_path
 from .errors import ConnectError, OptionError, OptionTypeError, StateError, WireError, errno_name
+from .event_types import ServerEvent, ServerEvents
 from .keywords import ServerKeywords
 from .options import ServerOptions, unix_path
 from .server_policy import ServerPolicy
@@ -36,6 +37,9 @@ def create_server(listener: Callable[[TLSSocket], Any] | None = None, **options:
             ``check_client_identity(socket, certificate)``, plain or ``async``, and the plain
             ``psk_callback(socket, identity)``; ``max_connections``.
 
+    Returns:
+        The server, which does not listen yet.
+
     Raises:
         OptionError: An option cannot work; the error names it.
 
@@ -46,10 +50,13 @@ def create_server(listener: Callable[[TLSSocket], Any] | None = None, **options:
                 socket.write(chunk)
                 await socket.drain()
 
+
         server = aiotls.create_server(handle, key=Path("key.pem"), cert=Path("cert.pem"))
         async with server:
             await server.listen(8443)
             await server.serve_forever()
+
+    Source: RFC 8446, RFC 5246; Node.js, tls.createServer.
     """
     if listener is not None and not callable(listener):
         raise OptionTypeError(f"listener must be callable or None, not {listener!r:.80}", option="listener")
@@ -59,7 +66,7 @@ def create_server(listener: Callable[[TLSSocket], Any] | None = None, **options:
     return server
 
 
-class Server(ServerPolicy):
+class Server(ServerEvents, ServerPolicy):
     """A TLS server; `create_server` makes it.
 
     Events: ``"listening"``; ``"connection"(socket)`` before the handshake; ``"secure_connection"(socket)`` after it;
@@ -70,23 +77,11 @@ class Server(ServerPolicy):
     Requests, whose listeners answer by what they return, plain or ``async``: ``"new_session"(id, data)``,
     ``"resume_session"(id) -> bytes | None``, ``"ocsp_request"(certificate, issuer) -> bytes | None``.  One that raises
     ends its connection.
+
+    Source: RFC 8446, RFC 5246; Node.js, tls.Server.
     """
 
-    EVENTS: ClassVar[frozenset[str]] = frozenset(
-        {
-            "close",
-            "connection",
-            "drop",
-            "error",
-            "keylog",
-            "listening",
-            "new_session",
-            "ocsp_request",
-            "resume_session",
-            "secure_connection",
-            "tls_client_error",
-        }
-    )
+    EVENTS: ClassVar[frozenset[ServerEvent]] = frozenset(get_args(ServerEvent))
 
     __slots__ = (
         "_address",
@@ -109,6 +104,7 @@ class Server(ServerPolicy):
         self._told_close = False
         self._waiters: list[asyncio.Future[None]] = []
         self.listening = False
+        """Whether it accepts connections."""
 
     # ---- listening
 

@@ -10,7 +10,7 @@ from .answering import NamedContext, connection_settings
 from .connection_settings import ConnectionSettings
 from .context import SecureContext
 from .context_options import ContextOptions
-from .emitter import Emitter, Listener
+from .emitter import Emitter, EventName, Listener
 from .errors import OptionTypeError
 from .keywords import CONTEXT_NAMES, ContextKeywords, check_names
 from .options import ServerOptions, count
@@ -43,14 +43,31 @@ class ServerPolicy(Emitter):
         """Whether the sockets start paused."""
         return self._options.pause_on_connect
 
-    def on(self, event: str, listener: Listener) -> Self:
-        """Adds a listener, see `Emitter.on`; those for the handshake count for connections accepted later."""
+    def on(self, event: EventName, listener: Listener) -> Self:
+        """Adds a listener; those for the handshake count for connections accepted later.
+
+        Args:
+            event: The name of the event.
+            listener: A plain or ``async`` function; its arguments depend on the event.
+
+        Raises:
+            OptionError: There is no such event; the error names the nearest one.
+            OptionTypeError: The listener cannot be called.
+        """
         super().on(event, listener)
         self._renew()
         return self
 
-    def off(self, event: str, listener: Listener) -> Self:
-        """Removes a listener, see `Emitter.off`; those for the handshake count for connections accepted later."""
+    def off(self, event: EventName, listener: Listener) -> Self:
+        """Removes a listener; those for the handshake count for connections accepted later.
+
+        Args:
+            event: The name of the event.
+            listener: What `on` or `once` was given; one that is not there is no error.
+
+        Raises:
+            OptionError: There is no such event.
+        """
         super().off(event, listener)
         self._renew()
         return self

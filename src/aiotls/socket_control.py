@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self, Unpack
 
 from . import checks
@@ -9,12 +10,11 @@ from .connection import Connection
 from .connection_settings import Ask
 from .context import SecureContext, create_secure_context
 from .duplex import Duplex
-from .emitter import Listener
+from .emitter import EventName, Listener
 from .errors import HandshakeTimeout, OptionError, OptionTypeError, StateError
 from .idle import IdleTimer
 from .keywords import ContextKeywords
-from .options import SocketOptions
-from .phases import Phase
+from .options import SocketOptions, server_name, sni
 from .session import ClientSession
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .wires import Wire
 
 
+LARGEST_FRAGMENT = 16384
+"""The most plaintext that a record may hold (RFC 8446, section 5.1)."""
 READ_AHEAD = 1024 * 1024
 """So many bytes, over the high water mark, are taken from the peer while a renegotiation waits for its answer."""
 
@@ -31,6 +33,7 @@ class SocketControl(Duplex):
 
     __slots__ = (
         "_connection",
+        "_fragment",
         "_idle",
         "_names",
         "_no_renegotiation",
@@ -46,7 +49,9 @@ class SocketControl(Duplex):
         "server",
     )
 
+    _closing: bool
     _connection: Connection | None
+    _fragment: int
     _idle: IdleTimer | None
     _renegotiations: list[asyncio.Future[None]] | None
     _names: dict[str, object] | None
@@ -60,6 +65,7 @@ class SocketControl(Duplex):
     _wire: "Wire | None"
     is_server: bool
     server: "Server | None"
+    """The server that accepted it; None where there is none."""
 
     if TYPE_CHECKING:
 
@@ -109,8 +115,17 @@ class SocketControl(Duplex):
             if session is not None:
                 self._emit("session", session.encode())
 
-    def on(self, event: str, listener: Listener) -> Self:
-        """Adds a listener, see `Duplex.on`; one for ``"keylog"`` or ``"session"`` counts from now on."""
+    def on(self, event: EventName, listener: Listener) -> Self:
+        """Adds a listener: one for ``"data"`` lets data flow, one for ``"keylog"`` or ``"session"`` counts from now on.
+
+        Args:
+            event: The name of the event.
+            listener: A plain or ``async`` function; its arguments depend on the event.
+
+        Raises:
+            OptionError: There is no such event; the error names the nearest one.
+            OptionTypeError: The listener cannot be called.
+        """
         super().on(event, listener)
         self._watch(event)
         return self
@@ -163,6 +178,27 @@ class SocketControl(Duplex):
             session = self._session_offered
         return session
 
+    # ---- the name of the server
+
+    def set_servername(self, name: str) -> None:
+        """Names the server, as the option ``servername`` does: in the handshake, and when its certificate is verified.
+
+        Args:
+            name: A DNS name, also in Unicode.
+
+        Raises:
+            OptionError: It is no DNS name.
+            StateError: The handshake has begun, or this is a server (``ERR_TLS_SNI_FROM_SERVER``).
+
+        Source: RFC 6066, section 3.
+        """
+        name = server_name("name", name)
+        if self.is_server:
+            raise StateError("the server name is the client's to choose", code="ERR_TLS_SNI_FROM_SERVER")
+        if self._connection is not None or self.destroyed:
+            raise StateError("the server name can be set before the handshake begins")
+        self._options = replace(self._options, hostname=name, servername=sni(name))
+
     # ---- the certificate of a server
 
     def set_key_cert(self, context: SecureContext | None = None, /, **options: Unpack[ContextKeywords]) -> None:
@@ -192,7 +228,7 @@ class SocketControl(Duplex):
         if not context._has_identity:
             raise OptionError("context holds no certificate with its key", option="context")
         connection = self._connection
-        if not self.is_server or connection is None or connection.phase is not Phase.ASKING:
+        if not self.is_server or connection is None or connection.engine.question != Ask.HELLO:
             raise StateError("the certificate is chosen on a server, in sni_callback or alpn_callback")
         connection.use_identity(context)
 
@@ -207,7 +243,7 @@ class SocketControl(Duplex):
 
         Raises:
             PeerError: It is TLS 1.3 (``ERR_SSL_WRONG_SSL_VERSION``; the connection goes on), or the peer refuses.
-            StateError: The connection is not secure.
+            StateError: The connection is not secure, or one side has ended.
 
         Example::
 
@@ -221,6 +257,8 @@ class SocketControl(Duplex):
             connection, wire = self._secure_connection, self._wire
             if connection is None or wire is None:
                 raise self._error or StateError("TLS socket connection must be securely established")
+            if connection.peer_ended or self._write_ended:
+                raise StateError("one side has ended, so nothing can be negotiated any more")
             if not connection.busy and not self._renegotiations:
                 break
             # One is under way, of ours or of the peer; a second one would be lost in it.
@@ -242,6 +280,9 @@ class SocketControl(Duplex):
         return future
 
     def _reads_ahead(self) -> bool:
+        if self._closing:
+            # Nobody wants the data, but the peer's end stands behind it.
+            return True
         return bool(self._renegotiations) and self._held < self.high_water_mark + READ_AHEAD
 
     def disable_renegotiation(self) -> None:
@@ -259,11 +300,39 @@ class SocketControl(Duplex):
         if self._connection is not None and not self.destroyed:
             self._connection.watch(Ask.TRACE)
 
+    def set_max_send_fragment(self, size: int) -> bool:
+        """Limits the plaintext in each record that we send; smaller ones reach the peer's application sooner.
+
+        Args:
+            size: 512 to 16384 bytes, which is the default.
+
+        Returns:
+            False for other sizes, and when the socket is closed.
+
+        Raises:
+            OptionTypeError: `size` is no integer.
+
+        Source: RFC 8446, section 5.1; SSL_CTX_set_max_send_fragment(3).
+        """
+        if isinstance(size, bool) or not isinstance(size, int):
+            raise checks.wrong_type("size", "an int", size)
+        if not 512 <= size <= LARGEST_FRAGMENT or self.destroyed:
+            return False
+        self._fragment = size
+        return self._connection is None or self._connection.engine.set_max_send_fragment(size)
+
     # ---- socket options
 
     def set_no_delay(self, enable: bool = True) -> Self:
-        """Sends small pieces at once (TCP_NODELAY); without effect where there is no TCP socket of ours below."""
-        self._set_option(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(enable))
+        """Sends small pieces at once (TCP_NODELAY); without effect where there is no TCP socket of ours below.
+
+        Args:
+            enable: Whether to.
+
+        Raises:
+            OptionTypeError: `enable` is neither True nor False.
+        """
+        self._set_option(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(checks.boolean("enable", enable)))
         return self
 
     def set_keep_alive(self, enable: bool = False, initial_delay: float = 0.0) -> Self:
@@ -272,8 +341,12 @@ class SocketControl(Duplex):
         Args:
             enable: Whether to.
             initial_delay: Seconds of silence before the first probe; 0 leaves the system's.
+
+        Raises:
+            OptionError: A value has the wrong type, or the delay is out of range.
         """
-        self._set_option(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(enable))
+        initial_delay = checks.seconds("initial_delay", initial_delay, zero=True)
+        self._set_option(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(checks.boolean("enable", enable)))
         if enable and initial_delay and hasattr(socket, "TCP_KEEPIDLE"):
             self._set_option(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, round(initial_delay)))
         return self
@@ -302,8 +375,11 @@ class SocketControl(Duplex):
         """Emits ``"timeout"`` whenever no data has flowed for so long; what then happens is up to the listener.
 
         Args:
-            seconds: 0 or None for never.
+            seconds: Seconds without data; 0 or None for never.
             listener: Added to ``"timeout"``, for one time.
+
+        Raises:
+            OptionError: `seconds` is no duration.
         """
         seconds = None if seconds is None else checks.seconds("seconds", seconds, zero=True)
         if listener is not None:

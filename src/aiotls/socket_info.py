@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One end of a connection, or what a server listens on."""
+    """One end of a connection, or what a server listens on.
+
+    Source: ip(7), ipv6(7), unix(7).
+    """
 
     address: str
     """The IP address, or the path of a Unix socket."""
@@ -30,7 +33,14 @@ class Address:
 
     @classmethod
     def of(cls, name: object) -> "Address | None":
-        """The address behind a socket name as Python gives it."""
+        """Makes one from a socket name as Python gives it.
+
+        Args:
+            name: What ``getsockname`` or ``getpeername`` of a ``socket.socket`` has returned.
+
+        Returns:
+            The address; None for what is none.
+        """
         if isinstance(name, bytes):
             name = name.decode("utf-8", "surrogateescape")
         if isinstance(name, str):
@@ -42,18 +52,35 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class DropInfo:
-    """A connection that a server had no room for; None for what was not known any more."""
+    """A connection that a server had no room for; None for what was not known any more.
+
+    Source: accept(2).
+    """
 
     local_address: str | None
+    """Where it came to: an IP address, or the path of a Unix socket."""
     local_port: int | None
+    """The port that it came to."""
     local_family: str | None
+    """``"IPv4"``, ``"IPv6"`` or ``"Unix"``."""
     remote_address: str | None
+    """Where it came from."""
     remote_port: int | None
+    """The port that it came from."""
     remote_family: str | None
+    """As `local_family`."""
 
     @classmethod
     def of(cls, local: object, remote: object) -> "DropInfo":
-        """The addresses behind two socket names as Python gives them."""
+        """Makes one from the names of both ends as Python gives them.
+
+        Args:
+            local: What ``getsockname`` of a ``socket.socket`` has returned.
+            remote: What ``getpeername`` has returned.
+
+        Returns:
+            The addresses.
+        """
         return cls(*_parts(local), *_parts(remote))
 
 
@@ -74,7 +101,9 @@ class SocketInfo:
     _dialing: "asyncio.Task[None] | None"
     _closing: bool
     destroyed: bool
+    """Whether the socket was closed, by whomever; ``"close"`` may still have to be told."""
     is_server: bool
+    """Whether it is the server's side of the connection."""
 
     if TYPE_CHECKING:
 
@@ -134,6 +163,16 @@ class SocketInfo:
         connection = self._secure_connection
         return None if connection is None or self.is_server else connection.ephemeral_key_info
 
+    def get_shared_sigalgs(self) -> list[str] | None:
+        """The signature algorithms that both sides support, such as ``"ECDSA+SHA256"``, most wanted first.
+
+        On a client they are those for its own certificate; empty where the server did not ask for one.
+
+        Source: SSL_get_shared_sigalgs(3).
+        """
+        connection = self._secure_connection
+        return None if connection is None else connection.engine.shared_sigalgs()
+
     def is_session_reused(self) -> bool | None:
         """Whether an earlier session was resumed."""
         connection = self._secure_connection
@@ -181,7 +220,11 @@ class SocketInfo:
             label: What they are for; ASCII, registered with IANA or starting with ``EXPERIMENTAL``.
             context: Bytes that both sides know; None is no context.
 
+        Returns:
+            The bytes, the same on both sides.
+
         Raises:
+            OptionError: Nothing can be derived from such arguments, as from a label that the protocol itself uses.
             StateError: The connection is not secure (``ERR_TLS_INVALID_STATE``).
         """
         length = checks.integer("length", length, 1, 2**20)
@@ -191,7 +234,7 @@ class SocketInfo:
         connection = self._secure_connection
         if connection is None:
             raise StateError("TLS socket connection must be securely established")
-        return connection.engine.export_keying_material(length, label, None if context is None else bytes(context))
+        return connection.export_keying_material(length, label, None if context is None else bytes(context))
 
     @property
     def _open_connection(self) -> Connection | None:
@@ -225,8 +268,8 @@ class SocketInfo:
 
     @property
     def pending(self) -> bool:
-        """Whether there is no path below yet."""
-        return self._wire is None
+        """Whether there is no path to the peer yet."""
+        return self._wire is None or self.connecting
 
     @property
     def ready_state(self) -> str:
@@ -260,31 +303,37 @@ class SocketInfo:
 
     @property
     def local_address(self) -> str | None:
+        """The IP address of our own end, or the path of its Unix socket."""
         address = self.address()
         return None if address is None else address.address
 
     @property
     def local_port(self) -> int | None:
+        """The port of our own end; None for a Unix socket."""
         address = self.address()
         return None if address is None else address.port
 
     @property
     def local_family(self) -> str | None:
+        """``"IPv4"``, ``"IPv6"`` or ``"Unix"``."""
         address = self.address()
         return None if address is None else address.family
 
     @property
     def remote_address(self) -> str | None:
+        """The IP address of the peer, or the path of its Unix socket."""
         address = self._peer_address()
         return None if address is None else address.address
 
     @property
     def remote_port(self) -> int | None:
+        """The port of the peer; None for a Unix socket."""
         address = self._peer_address()
         return None if address is None else address.port
 
     @property
     def remote_family(self) -> str | None:
+        """``"IPv4"``, ``"IPv6"`` or ``"Unix"``."""
         address = self._peer_address()
         return None if address is None else address.family
 
@@ -294,6 +343,9 @@ class SocketInfo:
         Args:
             name: What to look up.
             default: What to return for what is not known.
+
+        Returns:
+            The addresses as Python gives them, or ``(name, version, None)`` of the cipher suite.
         """
         value: Any = None
         if name in ("peername", "sockname"):

@@ -34,6 +34,8 @@ class TicketKeyRing:
         ring = aiotls.TicketKeyRing()
         server = aiotls.create_server(handle, key=key, cert=cert, ticket_keys=ring)
         ring.rotate()
+
+    Source: RFC 5077; RFC 8446, section 4.6.1; SSL_CTX_set_tlsext_ticket_key_evp_cb(3).
     """
 
     __slots__ = ("__weakref__", "_followers", "_lock", "_native")
@@ -55,6 +57,9 @@ class TicketKeyRing:
 
         Args:
             key: 48 bytes; a random key when left out.
+
+        Raises:
+            OptionError: It is not 48 bytes long.
         """
         new = check_key("key", os.urandom(KEY_LENGTH) if key is None else key)
         with self._lock:
@@ -65,7 +70,11 @@ class TicketKeyRing:
                 follower()
 
     def follow(self, follower: Callable[[], None]) -> None:
-        """Calls a method after each rotation, in the thread that rotates, as long as its object lives."""
+        """Calls a method after each rotation, in the thread that rotates, as long as its object lives.
+
+        Args:
+            follower: A bound method without arguments.
+        """
         with self._lock:
             self._followers = [known for known in self._followers if known() is not None]
             self._followers.append(weakref.WeakMethod(follower))

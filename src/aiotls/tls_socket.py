@@ -1,23 +1,22 @@
 """TLSSocket: a TLS connection as a stream, client or server, over anything."""
 
 import asyncio
-from collections.abc import Generator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack, get_args
 
-from . import notices
+from . import checks, notices
 from .answering import PskAsker, connection_settings, conversation
 from .asking import converse
 from .connection import Connection
 from .connection_settings import ConnectionSettings
 from .duplex import Duplex
-from .errors import ConnectionLost, HandshakeTimeout, StateError, StreamDestroyed, errno_name, presentable
+from .errors import ConnectionLost, HandshakeTimeout, StateError, StreamDestroyed, presentable
+from .event_types import SocketEvent, SocketEvents
 from .idle import IdleTimer
 from .keywords import WrapKeywords
 from .options import SocketOptions
 from .session import ClientSession
-from .socket_control import SocketControl
 from .socket_info import SocketInfo
+from .socket_waiting import SocketWaiting
 from .wires import Wire
 from .wires.choice import check_stream, close_stream, open_wire
 from .wires.reactor import ReactorWire
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from .server import Server
 
 
-class TLSSocket(SocketInfo, SocketControl):
+class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
     """A TLS connection over a connected stream.
 
     `aiotls.connect` and `aiotls.Server` make them; make one yourself to put TLS on a stream that exists already.
@@ -44,29 +43,17 @@ class TLSSocket(SocketInfo, SocketControl):
         socket = await aiotls.TLSSocket((reader, writer), is_server=True, key=key, cert=cert)
     """
 
-    EVENTS: ClassVar[frozenset[str]] = Duplex.EVENTS | {
-        "connect",
-        "keylog",
-        "lookup",
-        "ocsp_response",
-        "ready",
-        "secure",
-        "secure_connect",
-        "session",
-        "timeout",
-    }
+    EVENTS: ClassVar[frozenset[SocketEvent]] = frozenset(get_args(SocketEvent))
 
     __slots__ = (
         "_asking",
         "_below",
-        "_closed",
-        "_closers",
         "_closing",
         "_dialing",
         "_early",
         "_finished",
+        "_gone",
         "_path_below",
-        "_ready",
         "_timer",
         "allow_half_open",
         "truncated",
@@ -79,7 +66,7 @@ class TLSSocket(SocketInfo, SocketControl):
 
     def _prepare(self, options: SocketOptions, loop: asyncio.AbstractEventLoop, server: "Server | None" = None) -> None:
         """The state before there is a connection."""
-        Duplex.__init__(self, loop, options.high_water_mark)
+        Duplex.__init__(self, loop, options.high_water_mark, options.onread)
         self._options = options
         self.is_server = options.is_server
         self.server = server
@@ -103,10 +90,13 @@ class TLSSocket(SocketInfo, SocketControl):
         self._secured_once = False
         self._names: dict[str, object] | None = None
         self._trace = False
+        self._fragment = 0
         self._no_renegotiation = False
         self._closers: list[asyncio.Future[None]] | None = None
         self._closing = False
         self._finished = False
+        # The peer has ended, and then reset the connection.
+        self._gone = False
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._idle: IdleTimer | None = None
@@ -126,12 +116,18 @@ class TLSSocket(SocketInfo, SocketControl):
         if self.destroyed:
             close_stream(stream)
             return
+        try:
+            self._open(stream)
+        except OSError as error:
+            # The stream was closed meanwhile.
+            self._fail(ConnectionLost.from_os_error(error, **(self._path_below or {})), secure=False)
+        except Exception as error:
+            self._fail(error, secure=False)
+
+    def _open(self, stream: Any) -> None:
         options = self._options
-        self._connection = connection = Connection(
-            self._settings(),
-            servername=None if options.is_server else options.servername,
-            hostname=options.hostname,
-        )
+        name = None if options.is_server else options.servername
+        self._connection = connection = Connection(self._settings(), servername=name, hostname=options.hostname)
         if self._session_offered is not None and not self.is_server:
             connection.offer_session(self._session_offered)
         self._use_psk(connection)
@@ -171,6 +167,8 @@ class TLSSocket(SocketInfo, SocketControl):
         if self.server is not None and self._connection is not None:
             # Listeners of this very socket; those of the server are in its settings.
             self._watch(*self._listeners)
+        if self._fragment:
+            self.set_max_send_fragment(self._fragment)
         if self._trace:
             self.enable_trace()
         if self._no_renegotiation:
@@ -203,7 +201,10 @@ class TLSSocket(SocketInfo, SocketControl):
             assert self._connection is not None
             self._connection.note(kind)
             self._finished = True
-            self._emit("finish")
+            if self._write_ended:
+                self._emit("finish")
+            else:
+                self._write_ended = self._gone = True
             self._close_when_over()
         elif kind == notices.DRAIN:
             if self._idle is not None:
@@ -232,7 +233,8 @@ class TLSSocket(SocketInfo, SocketControl):
             self.server._socket_secured(self)
         elif not self.is_server and not self.destroyed:
             self._emit("secure_connect")
-            self._emit("ready")
+            if not self.destroyed:
+                self._emit("ready")
             waiting, self._sessions_waiting = self._sessions_waiting, None
             for session in waiting or ():
                 self._new_session(session)
@@ -257,8 +259,7 @@ class TLSSocket(SocketInfo, SocketControl):
         if isinstance(failure, TimeoutError):
             error: Exception = HandshakeTimeout(**where)
         elif isinstance(failure, OSError):
-            code = errno_name(failure.errno) if failure.errno else "ECONNRESET"
-            error = ConnectionLost(str(failure) or code, code=code, errno=failure.errno, **where)
+            error = ConnectionLost.from_os_error(failure, **where)
         else:
             error = connection.error(failure, handshaking=not secure, **where)
         self._fail(error, secure=secure)
@@ -271,62 +272,13 @@ class TLSSocket(SocketInfo, SocketControl):
         connection.note(notices.ASKING)
         question = connection.question
         if question is not None:
-            self._asking = converse(self._loop, conversation(self, connection, question), self._answer)
+            self._asking = converse(self._loop, conversation(self, connection, question), self._answer, self.destroy)
 
     def _answer(self, refusal: Exception | None) -> None:
         if self.destroyed or self._connection is None or self._wire is None:
             return
         self._connection.answer(refusal)
         self._wire.answered()
-
-    # ---- waiting for the beginning and for the end
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        return self._wait_ready().__await__()
-
-    async def _wait_ready(self) -> Self:
-        """Waits until the connection is secure."""
-        self._used_await = True
-        while self._secure_connection is None:
-            if self._error is not None:
-                raise self._error
-            if self.destroyed:
-                raise StreamDestroyed
-            future: asyncio.Future[None] = self._loop.create_future()
-            self._ready = [*(self._ready or ()), future]
-            try:
-                await future
-            except asyncio.CancelledError:
-                self.destroy()
-                raise
-        return self
-
-    async def __aenter__(self) -> Self:
-        return await self._wait_ready()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self.destroy()
-        self.close()
-        try:
-            await self.wait_closed()
-        except asyncio.CancelledError:
-            self.destroy()
-            raise
-
-    async def wait_closed(self) -> None:
-        """Waits until the socket is closed.
-
-        Raises:
-            TLSError: The connection failed while this waited.
-        """
-        self._used_await = True
-        if not self._closed:
-            future: asyncio.Future[None] = self._loop.create_future()
-            self._closers = [*(self._closers or ()), future]
-            await future
 
     # ---- ending
 
@@ -356,12 +308,17 @@ class TLSSocket(SocketInfo, SocketControl):
 
         Args:
             error: What to tell those who wait, or the ``"error"`` listeners.
+
+        Raises:
+            OptionTypeError: It is no exception.
         """
         if not self.destroyed:
             if error is None:
                 self._shut(had_error=False)
-            else:
+            elif isinstance(error, BaseException):
                 self._fail(presentable(error), secure=self._secured_once)
+            else:
+                raise checks.wrong_type("error", "an exception or None", error)
         return self
 
     def reset_and_destroy(self) -> Self:
@@ -392,9 +349,17 @@ class TLSSocket(SocketInfo, SocketControl):
         told = self._break(error)
         if not secure and self.server is not None:
             self.server._client_failed(error, self)
-        elif (of_listener or not told) and not self._emit("error", error) and (of_listener or not self._used_await):
-            self._report(f"a {'listener' if of_listener else 'TLS connection'} failed and nobody was told", error)
+        elif (of_listener or not told) and not self._emit("error", error):
+            if of_listener:
+                self._report("a listener failed and nobody was told", error)
+            else:
+                # Later, because an async listener of this very turn has not begun to wait for anything yet.
+                self._loop.call_soon(self._report_untold, error)
         self._shut(had_error=True)
+
+    def _report_untold(self, error: BaseException) -> None:
+        if not self._used_await:
+            self._report("a TLS connection failed and nobody was told", error)
 
     def _break(self, error: BaseException) -> bool:
         told = super()._break(error)
@@ -439,8 +404,9 @@ class TLSSocket(SocketInfo, SocketControl):
 
     def _listener_failed(self, event: str, error: BaseException, arguments: tuple[Any, ...]) -> None:
         """A listener raised: this connection ends with its error, which is told once."""
-        if error is self._error or (self.destroyed and isinstance(error, StreamDestroyed)):
+        if error is self._error or (isinstance(error, StreamDestroyed) and (self.destroyed or self._gone)):
             # The connection's own end, which came out of an await of the listener.
+            self.destroy()
             return
         if self.destroyed or event == "error":
             self._report(f'a listener of "{event}" failed', error)
@@ -480,6 +446,9 @@ class TLSSocket(SocketInfo, SocketControl):
     def _want_drain(self) -> None:
         if self._wire is not None:
             self._wire.want_drain()
+
+    def _refusal(self) -> BaseException:
+        return super()._refusal() if self.destroyed or not self._gone else StreamDestroyed("the peer is gone")
 
     def _end(self) -> None:
         if self._wire is not None:

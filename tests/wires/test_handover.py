@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -251,3 +252,30 @@ def _peek(end: socket.socket) -> bool:
         return bool(end.recv(1, socket.MSG_PEEK))
     except BlockingIOError:
         return False
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [(socket.AF_INET, socket.SOCK_DGRAM), (socket.AF_UNIX, socket.SOCK_DGRAM), (socket.AF_UNIX, socket.SOCK_SEQPACKET)],
+)
+def test_a_socket_without_a_stream(run: Run, family: socket.AddressFamily, kind: socket.SocketKind) -> None:
+    """TLS needs a stream: refused at once, by the name of the argument, and the socket stays its owner's."""
+
+    async def main() -> None:
+        server = aiotls.create_server(**server_options())
+        with socket.socket(family, kind) as below:
+            calls: list[tuple[str, Callable[[], object]]] = [
+                ("socket", lambda: aiotls.connect(socket=below, **client_options())),
+                ("stream", lambda: aiotls.TLSSocket(below, **client_options())),
+                ("stream", lambda: aiotls.TLSSocket(below, is_server=True, **server_options())),
+                ("stream", lambda: server.handle_connection(below)),
+            ]
+            for option, call in calls:
+                with pytest.raises(aiotls.OptionError, match=f"{option} must be a stream socket") as refusal:
+                    call()
+                assert refusal.value.option == option
+                assert kind.name in refusal.value.message
+            assert below.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == kind
+        assert len(asyncio.all_tasks()) == 1
+
+    run(main)

@@ -78,6 +78,7 @@ impl Reactor {
                     Some(Entry::Connection(connection)) => {
                         let closed = event.is_read_closed() || event.is_error();
                         connection.hung_up |= closed;
+                        connection.broken |= event.is_error();
                         connection.readable |= event.is_readable() || closed;
                         connection.writable |= event.is_writable() || event.is_error();
                     }
@@ -125,7 +126,9 @@ impl Reactor {
         let kicked = std::mem::take(&mut connection.kicked);
         if connection.asking && connection.hung_up && connection.may_pull(&engine) {
             // Whether the peer is gone; what it has said before waits with the question.
+            engine.state_mut().incoming.borrow(&mut self.scratch);
             connection.pull(&mut engine);
+            engine.state_mut().incoming.give_back(&mut self.scratch);
         }
         connection.push(&mut engine);
         // What is paused is the application's data: a handshake goes on.
@@ -252,6 +255,12 @@ impl Reactor {
         }
         if engine.failure().is_some() && connection.stage != Stage::Failed {
             return self.fail(token, connection, engine);
+        }
+        let idle = connection.pending() == 0 && connection.send_error.is_none() && !connection.ending;
+        if connection.broken && connection.stage == Stage::Ended && idle && !connection.finished {
+            // The peer had said all that it had to say, and now it is gone altogether.
+            connection.finished = true;
+            self.notices.push((token, Notice::Finished));
         }
         if let Some(errno) = connection.send_error {
             // What the peer said before it went away is read first, where somebody reads.

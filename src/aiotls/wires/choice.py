@@ -7,25 +7,32 @@ from typing import Any
 
 from .. import checks
 from ..connection import Connection
-from ..errors import OptionTypeError
+from ..errors import OptionError, OptionTypeError
 from .reactor import LoopReactor, ReactorWire
 from .stream import Duplex, StreamPair, StreamWire
 from .transport import TransportWire
 
 
-def check_stream(stream: Any) -> None:
+def check_stream(stream: Any, option: str = "stream") -> None:
     """Refuses what no wire can carry.
+
+    Args:
+        stream: What was given.
+        option: The name to call it in the error.
 
     Raises:
         OptionTypeError: It is neither of the things that `TLSSocket` takes.
+        OptionError: It is a socket without a stream.
     """
     if isinstance(stream, ssl.SSLSocket):
-        raise OptionTypeError("the stream below must not be an ssl.SSLSocket", option="stream")
+        raise OptionTypeError(f"{option} must not be an ssl.SSLSocket", option=option)
+    if isinstance(stream, socket.socket) and stream.type != socket.SOCK_STREAM:
+        raise OptionError(f"{option} must be a stream socket, not one of {stream.type.name}", option=option)
     if not (isinstance(stream, socket.socket | Duplex) or _is_transport(stream) or _is_pair(stream)):
         raise OptionTypeError(
-            "the stream must be a connected socket, an asyncio (reader, writer) pair or transport, or an object "
+            f"{option} must be a connected socket, an asyncio (reader, writer) pair or transport, or an object "
             f"with read, write, drain, write_eof and close, not {checks.describe(stream)}",
-            option="stream",
+            option=option,
         )
 
 

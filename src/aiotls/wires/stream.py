@@ -16,22 +16,46 @@ class Duplex(Protocol):
     """The small protocol that an object must follow to carry TLS.
 
     `TLSSocket` follows it itself, so TLS can run in TLS.
+
+    Source: Python, asyncio.StreamReader and asyncio.StreamWriter.
     """
 
     async def read(self, size: int, /) -> bytes:
-        """At most `size` bytes, waiting for at least one; ``b""`` at the end."""
+        """Reads what is there, waiting for at least one byte.
+
+        Args:
+            size: The most bytes to return.
+
+        Returns:
+            The bytes; ``b""`` at the end.
+        """
 
     def write(self, data: bytes, /) -> object:
-        """Takes all of `data`."""
+        """Takes all of `data`.
+
+        Args:
+            data: Any number of bytes.
+
+        Returns:
+            Nothing that counts.
+        """
 
     async def drain(self) -> None:
         """Waits until more should be written."""
 
     def write_eof(self) -> object:
-        """Ends the writing direction, after what was written."""
+        """Ends the writing direction, after what was written.
+
+        Returns:
+            Nothing that counts.
+        """
 
     def close(self) -> object:
-        """Ends both directions, after what was written."""
+        """Ends both directions, after what was written.
+
+        Returns:
+            Nothing that counts.
+        """
 
 
 class StreamPair:
