@@ -16,20 +16,23 @@ NATIVE := pyproject.toml native/Cargo.toml native/Cargo.lock $(wildcard native/*
 SOURCES := $(shell find src -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 # One stamp for each kind of build: another OpenSSL or another profile is another build.
 INSTALLED := $(VENV)/installed-$(or $(AIOTLS_OPENSSL),default)-$(or $(AIOTLS_PROFILE),release)
-PYTEST := -m pytest -n auto --dist worksteal
+# Many tests wait for other programs, so there may be more workers than processors.
+WORKERS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
+PYTEST := -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help demo test test-system test-pythons lint types bench wheel docs clean
+.PHONY: help demo test test-system test-pythons behaviours lint types bench wheel docs clean
 
 help:
 	@echo "make demo          a TLS server and real clients talk to each other, in this terminal"
 	@echo "make test          the test suite (ARGS=... goes to pytest)"
 	@echo "make test-system   the same, linked with the machine's own OpenSSL"
 	@echo "make test-pythons  the wheel and the interop tests on every Python that is installed"
+	@echo "make behaviours    what the library must show, with the tests that show it and their results"
 	@echo "make lint          ruff, cargo fmt, clippy"
 	@echo "make types         mypy --strict"
 	@echo "make bench         handshakes, bytes and messages beside other servers (HARNESS=path/to/run.py)"
 	@echo "make wheel         a self-contained wheel, in dist/"
-	@echo "make docs          checks the examples and links of the documentation"
+	@echo "make docs          checks the generated pages, examples and links of the documentation"
 	@echo "make clean         removes everything that was built here"
 
 demo: $(INSTALLED) $(VENV)/peers
@@ -44,6 +47,9 @@ test-system: .venv-system/installed $(VENV)/peers
 
 test-pythons: wheel $(VENV)/peers
 	.ci/pythons $(ARGS)
+
+behaviours: $(INSTALLED) $(VENV)/peers
+	@$(PY) -m tests.behaviours -q -n auto --dist worksteal $(ARGS)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
@@ -78,6 +84,7 @@ wheel: $(PY)
 	$(VENV)/bin/auditwheel show dist/*.whl
 
 docs: $(INSTALLED)
+	$(PY) -m docs.generate --check
 	$(PY) docs/check.py
 
 clean:
