@@ -127,3 +127,8 @@ def octets(option: str, value: object) -> bytes:
 
 def _out_of_range(option: str, expected: str, value: float) -> OptionError:
     return OptionError(f"{option} must be {expected}, not {value!r:.80}", option=option, code="ERR_OUT_OF_RANGE")
+
+
+def item_names(option: str, count: int) -> list[str]:
+    """What to call the values of an option in errors: by their position, where there are several."""
+    return [option] if count == 1 else [f"{option}[{index}]" for index in range(count)]

@@ -5,7 +5,7 @@ import urllib.parse
 from collections.abc import Callable
 from typing import TypeVar
 
-from . import _native
+from . import _native, checks
 from .context_options import ContextOptions, EngineKey
 from .credentials import KeySource, Locked, PfxSource, StoreSource
 from .errors import Failure, OptionError, option_failure
@@ -36,7 +36,8 @@ class Identities:
 
     def __init__(self, options: ContextOptions) -> None:
         pairs = [pair for source in options.pfxs for pair in _pfx(source)]
-        own = [_chain(source, f"cert[{index}]") for index, source in enumerate(options.chains)]
+        names = checks.item_names("cert", len(options.chains))
+        own = [_chain(source, name) for source, name in zip(options.chains, names, strict=True)]
         chains = [*own, *(chain for _, chain in pairs)]
         keys = [(source.option, key) for source in options.keys for key in _keys(source)]
         if options.engine_key is not None:

@@ -294,7 +294,7 @@ class SocketInfo:
         return Address.of(self._name_below("peername"))
 
     def _name_below(self, name: str) -> object:
-        if self._wire is None:
+        if self._wire is None or self.destroyed:
             return None
         if self._connection is None and self._names is not None:
             # In the midst of a handshake, inside a function for pre-shared keys.

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from . import _native, ca_sources
+from . import _native, ca_sources, checks
 from .ca_sources import Authorities
 from .errors import OptionError, option_failure
 
@@ -39,12 +39,12 @@ class Trust:
             store = _store(default.authorities) if crls else default.store
         else:
             trusted, store = ca, _store(own)
-        for index, pem in enumerate(crls):
+        for name, pem in zip(checks.item_names("crl", len(crls)), crls, strict=True):
             try:
                 store.add_crl(pem)
             except _native.NativeError as error:
                 words = "it is no revocation list in PEM"
-                raise option_failure(error.args[0], f"crl[{index}]", words, "ERR_CRYPTO_OPERATION_FAILED") from None
+                raise option_failure(error.args[0], name, words, "ERR_CRYPTO_OPERATION_FAILED") from None
         kind = bytes((ca is None, partial_chain))
         return cls(store, own, digest(trusted, crls, (kind,)))
 
@@ -65,8 +65,8 @@ def ca_certificates(ca: tuple[bytes, ...]) -> list[_native.Certificate]:
     Raises:
         OptionError: An entry cannot be parsed.
     """
-    names = ["ca"] if len(ca) == 1 else [f"ca[{index}]" for index in range(len(ca))]
-    return [certificate for pem, name in zip(ca, names, strict=True) for certificate in parse_certificates(pem, name)]
+    named = zip(checks.item_names("ca", len(ca)), ca, strict=True)
+    return [certificate for name, pem in named for certificate in parse_certificates(pem, name)]
 
 
 def parse_certificates(pem: bytes, option: str) -> list[_native.Certificate]:

@@ -137,10 +137,11 @@ def test_of_a_resumed_connection(run: Run, version: str) -> None:
                     assert await client.readexactly(1) == b"x"
                     assert client.is_session_reused() is resumed
                     assert derived(client) == derived(server)
-                    seen |= set(derived(client))
+                    # A single byte may be the same by chance.
+                    seen |= {key for key in derived(client) if len(key) > 2}
                     session = client.get_session()
                     server.end()
-        assert len(seen) == 3 * len(EXPORTS)
+        assert len(seen) == 3 * sum(length > 1 for length, *_ in EXPORTS)
 
     run(main)
 
