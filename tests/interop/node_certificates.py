@@ -1,15 +1,14 @@
 """Starts node_certificates.js: what Node reads in certificates, by itself or over a connection."""
 
-import asyncio
-import contextlib
 import json
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 from aiotls.certificate import PeerCertificate
-from tests.support.peers import PATIENCE, ScriptedPeer
+from tests.support.peers import PATIENCE, ScriptedPeer, node_script
 
 _SCRIPT = Path(__file__).with_suffix(".js")
 
@@ -36,25 +35,9 @@ def ask(lines: Sequence[str]) -> list[Any]:
     return answers
 
 
-@contextlib.asynccontextmanager
-async def node(role: str, **options: Any) -> AsyncIterator[ScriptedPeer]:
+def node(role: str, **options: Any) -> AbstractAsyncContextManager[ScriptedPeer]:
     """A ``"client"`` or ``"server"``; see the script."""
-    process = await asyncio.create_subprocess_exec(
-        "node",
-        str(_SCRIPT),
-        role,
-        json.dumps(options),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    peer = ScriptedPeer(process, f"node {role}")
-    try:
-        if role == "server":
-            peer.port = (await peer.event("listening"))["port"]
-        yield peer
-    finally:
-        await peer.stop()
+    return node_script(_SCRIPT, role, options)
 
 
 def told(certificate: PeerCertificate | None) -> dict[str, Any]:

@@ -352,3 +352,24 @@ def _number(text: str | None) -> int | None:
 
 
 _SCRIPTS = Path(__file__).parent
+
+
+@contextlib.asynccontextmanager
+async def node_script(script: Path, role: str, options: dict[str, Any]) -> AsyncIterator[ScriptedPeer]:
+    """Runs a script of ours on Node as a ``"client"`` or ``"server"``, with its options in JSON."""
+    process = await asyncio.create_subprocess_exec(
+        "node",
+        str(script),
+        role,
+        json.dumps(options),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    peer = ScriptedPeer(process, f"node {role}")
+    try:
+        if role == "server":
+            peer.port = (await peer.event("listening"))["port"]
+        yield peer
+    finally:
+        await peer.stop()
