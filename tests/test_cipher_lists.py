@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import aiotls
+from aiotls import _native
 from aiotls.constants import DEFAULT_CORE_CIPHER_LIST
 from tests.conftest import Run
 from tests.support.pairs import Pair, client_options, server_options
@@ -17,6 +18,7 @@ from tests.support.servers import echo, serving, to
 TLS13 = ["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"]
 """Those that every OpenSSL has on, best first."""
 RSA_GCM = "ECDHE-RSA-AES128-GCM-SHA256"
+since_3_2 = pytest.mark.skipif(_native.OPENSSL_VERSION_NUMBER < 0x30200000, reason="OpenSSL has them since 3.2")
 
 
 def suites(ciphers: str, **options: Any) -> list[str]:
@@ -33,8 +35,8 @@ def suites(ciphers: str, **options: Any) -> list[str]:
             "TLS_CHACHA20_POLY1305_SHA256 ECDHE-RSA-AES128-GCM-SHA256 TLS_AES_128_GCM_SHA256",
             ["TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256", RSA_GCM],
         ),
-        # The names of the RFCs stand for the suites of TLS 1.2 too.
-        ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", [*TLS13, RSA_GCM]),
+        # The names of the RFCs stand for the suites of TLS 1.2 too, since OpenSSL 3.2.
+        pytest.param("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", [*TLS13, RSA_GCM], marks=since_3_2),
         (RSA_GCM, [*TLS13, RSA_GCM]),
         ("AESGCM+ECDHE+aRSA:-AES256", [*TLS13, RSA_GCM]),
         ("ALL:!ALL:TLS_AES_128_GCM_SHA256:AES128-SHA256", None),

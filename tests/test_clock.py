@@ -229,7 +229,7 @@ def under_faketime(program: str, tmp_path: Path, version: str, hours: float) -> 
         ],
         env={
             **os.environ,
-            "PYTHONPATH": str(ROOT / "src"),
+            "PYTHONPATH": str(ROOT),
             "TEST_CERT": identity.chain_pem.decode(),
             "TEST_KEY": identity.key_pem.decode(),
             "TEST_CA": named.ca.cert_pem.decode(),

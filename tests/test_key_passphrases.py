@@ -362,7 +362,7 @@ def on_a_terminal(program: str, folder: Path) -> tuple[str, str]:
     words, report = os.pipe()
     child = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(BEGINNING) + textwrap.dedent(program), str(folder), str(report)],
-        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=end,
         stdout=end,
         stderr=end,

@@ -192,7 +192,7 @@ def measured(program: str) -> int:
         [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
         env={
             **os.environ,
-            "PYTHONPATH": str(ROOT / "src"),
+            "PYTHONPATH": str(ROOT),
             "TEST_CERT": identity.chain_pem.decode(),
             "TEST_KEY": identity.key_pem.decode(),
             "TEST_CA": named.ca.cert_pem.decode(),

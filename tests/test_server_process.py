@@ -29,7 +29,7 @@ def in_process(program: str, identity: Identity, *arguments: str, timeout: float
     """Runs a program in its own process, with warnings as errors; returns what it printed."""
     environment = {
         **os.environ,
-        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+        "PYTHONPATH": str(ROOT),
         "TEST_CERT": identity.chain_pem.decode(),
         "TEST_KEY": identity.key_pem.decode(),
         "TEST_CA": named.ca.cert_pem.decode(),

@@ -152,7 +152,7 @@ class Worker:
             stdout=asyncio.subprocess.PIPE,
             pass_fds=() if inherited is None else (inherited.fileno(),),
             # Not as arguments: by default sessions are bound to those of the program.
-            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OPTIONS": json.dumps(options)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OPTIONS": json.dumps(options)},
         )
         assert process.stdin is not None
         assert process.stdout is not None

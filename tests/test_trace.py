@@ -62,7 +62,7 @@ def traced(version: str, *, ciphers: str = "HIGH:TLS_AES_128_GCM_SHA256", **plac
     empty = dict.fromkeys(("server", "client", "between", "at_once", "when_secure"), "")
     environment = {
         **os.environ,
-        "PYTHONPATH": str(ROOT / "src"),
+        "PYTHONPATH": str(ROOT),
         "TEST_CERT": named.server_ec.chain_pem.decode(),
         "TEST_KEY": named.server_ec.key_pem.decode(),
         "TEST_CA": named.ca.cert_pem.decode(),

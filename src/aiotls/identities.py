@@ -86,14 +86,18 @@ def _stored(source: StoreSource, load: Callable[[str, bytes | None], list[T]], k
     """What a store has at a URI."""
     uri = _decoded(source.contents.decode())
     try:
-        found = _unlocked(source, lambda passphrase: load(uri, passphrase))
+        if uri.lower().startswith("file:"):
+            found = _unlocked(source, lambda passphrase: load(uri, passphrase))
+        else:
+            # As for the key of an engine.
+            found = load(uri, source.unlock())
     except _native.NativeError as error:
         failure: Failure = error.args[0]
         if failure.code == _BAD_DECRYPT:
             raise _bad_decrypt(source, failure) from None
         refusal = option_failure(failure, source.option, _store_words(uri, failure))
         # A PIN may stand in a URI.
-        path = uri.partition(":")[2]
+        path = uri.partition(":")[2].removeprefix("//")
         refusal.openssl_error_stack = tuple(entry.replace(path, "...") for entry in failure.stack)
         raise refusal from None
     if not found:
@@ -110,17 +114,27 @@ def _decoded(uri: str) -> str:
 
 
 def _store_words(uri: str, failure: Failure) -> str:
-    scheme = uri.partition(":")[0].lower()
+    scheme, _, path = uri.partition(":")
+    if scheme.lower() == "file":
+        return f"OpenSSL finds nothing at this file URI: {_file_words(path.removeprefix('//'), failure)}"
     said = " ".join((failure.reason or "", *failure.stack))
     if "unregistered scheme" in said or "No store loader found" in said:
         return (
             f"OpenSSL has no provider for {scheme} URIs; activate one in the file that OPENSSL_CONF names, "
             "and let OPENSSL_MODULES name the folder that it is in"
         )
-    reason = "path must be absolute" if "path must be absolute" in said else failure.reason or "it holds a NUL"
-    if scheme == "file" and os.path.isdir(uri.partition(":")[2].removeprefix("//")):
-        reason = "it is a folder"
-    return f"OpenSSL finds nothing at this {scheme} URI: {reason}"
+    return f"OpenSSL finds nothing at this {scheme} URI: {failure.reason}"
+
+
+def _file_words(path: str, failure: Failure) -> str:
+    """OpenSSL tries other schemes too, and its words for that depend on its version."""
+    if "\0" in path:
+        return "a name cannot hold a NUL"
+    if not path.startswith("/"):
+        return "path must be absolute"
+    if not os.path.exists(path):
+        return "No such file or directory"
+    return "it is a folder" if os.path.isdir(path) else failure.reason or "it cannot be read"
 
 
 def _pfx(source: PfxSource) -> list[tuple[_native.PrivateKey, Chain]]:
@@ -144,9 +158,8 @@ def _pfx_words(source: PfxSource, failure: Failure) -> str:
 
 def _engine_key(source: EngineKey) -> _native.PrivateKey:
     try:
-        return _unlocked(
-            source.lock, lambda passphrase: _native.load_engine_key(source.engine, source.identifier, passphrase)
-        )
+        # A token may count a login without a PIN as a failed one, so a callable is asked at once.
+        return _native.load_engine_key(source.engine, source.identifier, source.lock.unlock())
     except _native.NativeError as error:
         raise option_failure(error.args[0], "private_key_engine") from None
 

@@ -58,7 +58,8 @@ def test_before_and_while_the_client_speaks(run: Run, version: str, reset: bool)
     """Failure model 3, for clients: cut off when so much of the ClientHello was read, or none of it."""
 
     async def main() -> None:
-        lengths = iter(range(0, 300, 3))
+        # The shortest hello has more bytes.
+        lengths = iter(range(100))
 
         async def behave(server: BadServer) -> None:
             loop = asyncio.get_running_loop()

@@ -115,7 +115,7 @@ def test_256_mebibytes(style: str, direction: str) -> None:
         [sys.executable, "-c", textwrap.dedent(CHILD), style, direction],
         env={
             **os.environ,
-            "PYTHONPATH": str(ROOT / "src"),
+            "PYTHONPATH": str(ROOT),
             "TEST_CERT": named.server_ec.chain_pem.decode(),
             "TEST_KEY": named.server_ec.key_pem.decode(),
             "TEST_CA": named.ca.cert_pem.decode(),
