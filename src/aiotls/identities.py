@@ -86,11 +86,11 @@ def _stored(source: StoreSource, load: Callable[[str, bytes | None], list[T]], k
     """What a store has at a URI."""
     uri = _decoded(source.contents.decode())
     try:
-        if uri.lower().startswith("file:"):
-            found = _unlocked(source, lambda passphrase: load(uri, passphrase))
-        else:
+        if kind == "private key" and not uri.lower().startswith("file:"):
             # As for the key of an engine.
             found = load(uri, source.unlock())
+        else:
+            found = _unlocked(source, lambda passphrase: load(uri, passphrase))
     except _native.NativeError as error:
         failure: Failure = error.args[0]
         if failure.code == _BAD_DECRYPT:
