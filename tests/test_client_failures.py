@@ -341,7 +341,7 @@ FORKED = """
             near, _ = listening.accept()
             with near:
                 hello = b""
-                while len(hello) < 600:
+                while len(hello) < 5 or len(hello) < 5 + int.from_bytes(hello[3:5], "big"):
                     more = near.recv(65536)
                     if not more:
                         break
