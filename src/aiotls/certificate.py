@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import checks, distinguished_name
 from .der import BOOLEAN, INTEGER, Element, read
-from .errors import OptionError
 from .general_name import GeneralName, parse_name
 from .public_key import PublicKey, parse_public_key
 
@@ -29,7 +28,7 @@ class PeerCertificate:
         issuer: The certificate of its issuer, where the chain is known.
 
     Raises:
-        OptionError: `der` is no bytes-like object, or PEM.
+        OptionTypeError: `der` is no bytes-like object.
 
     Example::
 
@@ -44,10 +43,7 @@ class PeerCertificate:
     """The DER."""
 
     def __init__(self, der: bytes = b"", issuer: PeerCertificate | None = None) -> None:
-        raw = checks.octets("der", der)
-        if raw.startswith(b"-----BEGIN "):
-            raise OptionError("der is a PEM text; ssl.PEM_cert_to_DER_cert makes DER of it", option="der")
-        object.__setattr__(self, "raw", raw)
+        object.__setattr__(self, "raw", checks.octets("der", der))
         object.__setattr__(self, "_issuer", issuer)
         object.__setattr__(self, "_body", None)
 
@@ -375,7 +371,9 @@ class _Body:
                 if part.tag == _EXTENSIONS:
                     self._add_extensions(read(part.content).sequence())
         except (ValueError, IndexError) as error:
-            raise ValueError(f"not an X.509 certificate: {error}") from None
+            pem = "it is PEM; ssl.PEM_cert_to_DER_cert makes DER of it"
+            words = pem if der.startswith(b"-----BEGIN ") else error
+            raise ValueError(f"not an X.509 certificate: {words}") from None
 
     def _add_extensions(self, extensions: list[Element]) -> None:
         for extension in extensions:
