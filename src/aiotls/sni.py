@@ -21,14 +21,13 @@ class Named(NamedTuple, Generic[T]):
 class SniTable(Generic[T]):
     """Entries under host names and patterns; the most recent one that matches counts.
 
-    Names are compared in lower case and without a trailing dot.  Finding a name takes the same time for any number of
-    names and of patterns like ``*.example.com``.
+    Names are compared in lower case and without a trailing dot.  The table is a tree of labels, from the last one on:
+    finding a name takes the same time for any number of entries, unless many have labels like ``a*b*c`` that begin and
+    end alike.
     """
 
     def __init__(self) -> None:
-        self._exact: dict[str, Named[T]] = {}
-        self._wildcards: dict[str, Named[T]] = {}
-        self._patterns: dict[re.Pattern[str], Named[T]] = {}
+        self._root: _Node[T] = _Node()
         self._count = 0
 
     def __bool__(self) -> bool:
@@ -46,22 +45,51 @@ class SniTable(Generic[T]):
         """
         pattern = _pattern(hostname)
         self._count += 1
-        entry = Named(self._count, pattern, value)
-        first, _, rest = pattern.partition(".")
-        if "*" not in pattern:
-            self._exact[pattern] = entry
-        elif first == "*" and "*" not in rest:
-            self._wildcards[rest] = entry
-        else:
-            self._patterns[re.compile(re.escape(pattern).replace(r"\*", "[^.]+"))] = entry
+        node = self._root
+        for label in reversed(pattern.split(".")):
+            node = node.make(label)
+        node.entry = Named(self._count, pattern, value)
 
     def find(self, servername: str) -> Named[T] | None:
         """The entry for a name that a client asks for; None when nothing matches."""
-        name = servername.lower().removesuffix(".") if servername.isascii() else ""
-        first, _, rest = name.partition(".")
-        found = [self._exact.get(name), self._wildcards.get(rest) if first else None]
-        found += [entry for pattern, entry in self._patterns.items() if pattern.fullmatch(name)]
-        return max((entry for entry in found if entry is not None), key=lambda entry: entry.number, default=None)
+        nodes = [self._root]
+        if servername.isascii():
+            for label in reversed(servername.lower().removesuffix(".").split(".")):
+                nodes = [child for node in nodes for child in node.matching(label)]
+        entries = (node.entry for node in nodes if node.entry is not None)
+        return max(entries, key=lambda entry: entry.number, default=None)
+
+
+class _Node(Generic[T]):
+    """What follows, to the left, after certain labels."""
+
+    __slots__ = ("_exact", "_lengths", "_parts", "entry")
+
+    def __init__(self) -> None:
+        self.entry: Named[T] | None = None
+        self._exact: dict[str, _Node[T]] = {}
+        # Labels with a "*", by what stands before the first one and behind the last one, and the lengths of both.
+        self._parts: dict[tuple[str, str], dict[re.Pattern[str], _Node[T]]] = {}
+        self._lengths: set[tuple[int, int]] = set()
+
+    def make(self, label: str) -> "_Node[T]":
+        """The child for a label of a pattern."""
+        before, star, rest = label.partition("*")
+        if not star:
+            return self._exact.setdefault(label, _Node())
+        behind = rest.rpartition("*")[2]
+        self._lengths.add((len(before), len(behind)))
+        alike = self._parts.setdefault((before, behind), {})
+        return alike.setdefault(re.compile(re.escape(label).replace(r"\*", "[^.]+")), _Node())
+
+    def matching(self, label: str) -> "list[_Node[T]]":
+        """The children that a label of a name leads to."""
+        found = [self._exact[label]] if label in self._exact else []
+        for before, behind in self._lengths:
+            alike = self._parts.get((label[:before], label[len(label) - behind :]))
+            if alike is not None and before + behind < len(label):
+                found += [node for pattern, node in alike.items() if pattern.fullmatch(label)]
+        return found
 
 
 def _pattern(hostname: object) -> str:
