@@ -348,6 +348,7 @@ unsafe extern "C" fn info(ssl: *const sys::SSL, event: c_int, value: c_int) {
     // SAFETY: OpenSSL calls with a live connection; the name of a state is static.
     unsafe {
         let Some(state) = state(ssl) else { return };
+        state.stirred = true;
         if event & sys::SSL_CB_LOOP != 0 {
             if matches!(CStr::from_ptr(sys::SSL_state_string(ssl)).to_bytes(), b"TRCKU" | b"TRSKU") {
                 state.key_updates += 1;

@@ -1,9 +1,10 @@
 //! One connection of a reactor: an engine, a descriptor, and what is waiting between them.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::buffer::Buffer;
+use crate::descriptors::Descriptor;
 use crate::engine::{Engine, Status};
 use crate::error::Failure;
 use crate::fd::{self, Transfer};
@@ -28,7 +29,7 @@ pub enum Stage {
 
 pub struct Connection {
     pub engine: Arc<Mutex<Engine>>,
-    fd: OwnedFd,
+    fd: Descriptor,
     /// The token of the listener that accepted it, 0 when it was attached.
     pub listener: u64,
     pub stage: Stage,
@@ -62,7 +63,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(engine: Arc<Mutex<Engine>>, fd: OwnedFd, listener: u64, handshake_timeout: f64) -> Self {
+    pub fn new(engine: Arc<Mutex<Engine>>, fd: Descriptor, listener: u64, handshake_timeout: f64) -> Self {
         Connection {
             engine,
             fd,
@@ -145,35 +146,36 @@ impl Connection {
         taken
     }
 
-    /// Sends what can leave: ciphertext, waiting plaintext, and at last close_notify and FIN.
-    pub fn push(&mut self, engine: &mut Engine) {
+    /// Sends what can leave: ciphertext, waiting plaintext, and at last close_notify and FIN. Answers how much plaintext it
+    /// encrypted.
+    pub fn push(&mut self, engine: &mut Engine) -> usize {
         let mut share = SHARE;
         loop {
-            self.send(engine);
+            let ends = self.ending && !self.finished && self.waiting.is_empty() && self.may_write(engine);
+            if ends {
+                // It leaves together with what is before it.
+                engine.shutdown();
+            }
+            self.send_all(engine, ends);
             if !engine.outgoing().is_empty() || self.send_error.is_some() {
-                return;
+                return SHARE - share;
             }
-            if !self.waiting.is_empty() && self.may_write(engine) {
-                if share == 0 {
-                    self.kicked = true;
-                    return;
-                }
-                let mut waiting = std::mem::take(&mut self.waiting);
-                let taken = self.encrypt(engine, waiting.as_slice());
-                share = share.saturating_sub(taken);
-                waiting.consume(taken);
-                self.waiting = waiting;
-                continue;
-            }
-            if !self.ending || self.finished || !self.may_write(engine) {
-                return;
-            }
-            engine.shutdown();
-            if engine.outgoing().is_empty() {
+            if ends {
                 fd::shutdown_write(self.fd());
                 self.finished = true;
-                return;
             }
+            if self.waiting.is_empty() || !self.may_write(engine) {
+                return SHARE - share;
+            }
+            if share == 0 {
+                self.kicked = true;
+                return SHARE;
+            }
+            let mut waiting = std::mem::take(&mut self.waiting);
+            let taken = self.encrypt(engine, waiting.as_slice());
+            share = share.saturating_sub(taken);
+            waiting.consume(taken);
+            self.waiting = waiting;
         }
     }
 
@@ -187,9 +189,14 @@ impl Connection {
     }
 
     fn send(&mut self, engine: &mut Engine) {
+        self.send_all(engine, false);
+    }
+
+    /// Sends ciphertext until there is none or the descriptor is full; with `last`, FIN follows what is sent.
+    fn send_all(&mut self, engine: &mut Engine, last: bool) {
         while self.writable && self.send_error.is_none() && !engine.outgoing().is_empty() {
             let outgoing = engine.outgoing();
-            match fd::send(self.fd(), outgoing) {
+            match fd::send(self.fd(), outgoing, last) {
                 Transfer::Moved(count) => {
                     self.writable = count == outgoing.len();
                     engine.sent(count);
@@ -207,6 +214,10 @@ impl Connection {
     pub fn pull(&mut self, engine: &mut Engine) {
         let buffer = engine.state_mut().incoming.tail();
         let space = buffer.capacity() - buffer.len();
+        if space == 0 {
+            // There is more, but asking for no bytes would look like the end.
+            return;
+        }
         match fd::receive(self.fd(), buffer) {
             Transfer::Moved(0) => {
                 self.readable = false;
@@ -225,6 +236,8 @@ impl Connection {
     /// Python lets go. Answers whether the connection must linger to get rid of what it has to say.
     pub fn release(&mut self, engine: &mut Engine, reset: bool) -> bool {
         if reset {
+            // What only waits for the end of a tick counts as sent.
+            self.send(engine);
             fd::reset_on_close(self.fd());
             return false;
         }

@@ -324,7 +324,8 @@ impl Engine {
         unsafe { !sys::SSL_get0_peer_certificate(self.ssl).is_null() }
     }
 
-    /// Decrypts into `out`; the count is 0 unless the status is `Done`.
+    /// Decrypts into `out`; the count is 0 unless the status is `Done`. OpenSSL's queue of errors must be empty, as it is
+    /// after a read that was done or wants input.
     pub fn read(&mut self, out: &mut [u8]) -> (Status, usize) {
         if self.failure.is_some() {
             return (Status::Failed, 0);
@@ -344,12 +345,12 @@ impl Engine {
             self.early.drain(..count);
             return (Status::Done, count);
         }
+        if std::mem::take(&mut self.state_mut().stirred) {
+            clear_queue();
+        }
         let mut count = 0;
         // SAFETY: `out` is writable for its length; as in `handshake`.
-        let result = unsafe {
-            sys::ERR_clear_error();
-            sys::SSL_read_ex(self.ssl, out.as_mut_ptr().cast(), out.len(), &mut count)
-        };
+        let result = unsafe { sys::SSL_read_ex(self.ssl, out.as_mut_ptr().cast(), out.len(), &mut count) };
         if self.state().renegotiation.refusal.is_none() && std::mem::take(&mut self.state_mut().renegotiation.done) {
             // Nothing behind the renegotiation is delivered before that.
             let status = self.settle();

@@ -8,9 +8,9 @@ use pyo3::types::{PyBytes, PyMemoryView, PyTuple};
 
 use crate::context::Context;
 use crate::engine::{Engine, Status};
-use crate::error::Failure;
+use crate::error::{clear_queue, Failure};
 use crate::psk::Psk;
-use crate::session::Session;
+use crate::session::{Session, SessionClass};
 use crate::settings::PySettings;
 use crate::state::News;
 
@@ -93,6 +93,7 @@ impl EngineClass {
             let mut out = vec![0; limit.min(LARGEST_READ)];
             let mut filled = 0;
             let mut status = Status::Done;
+            clear_queue();
             while filled < out.len() && status == Status::Done {
                 let (now, count) = engine.read(&mut out[filled..]);
                 (status, filled) = (now, filled + count);
@@ -171,9 +172,17 @@ impl EngineClass {
         Ok(())
     }
 
-    #[pyo3(signature = (session, authorized = false, /))]
-    fn set_session(&self, session: &[u8], authorized: bool) -> PyResult<bool> {
-        Ok(self.lock()?.set_session(session, authorized))
+    #[pyo3(signature = (session, /))]
+    fn set_session(&self, session: &[u8]) -> PyResult<bool> {
+        let mut engine = self.lock()?;
+        engine.state_mut().resumed = Session::decode(session);
+        Ok(engine.state().resumed.is_some())
+    }
+
+    #[pyo3(signature = (session, authorized, /))]
+    fn offer_session(&self, session: &Bound<'_, SessionClass>, authorized: bool) -> PyResult<()> {
+        self.lock()?.offer_session(&session.get().0, authorized);
+        Ok(())
     }
 
     #[pyo3(signature = (certificate, response, /))]
@@ -340,13 +349,6 @@ type Hello<'py> = (Bound<'py, PyBytes>, Option<Bound<'py, PyBytes>>);
 
 /// A certificate and its issuer.
 type Identity<'py> = (Bound<'py, PyBytes>, Option<Bound<'py, PyBytes>>);
-
-/// The ticket in the encoding of a session, if there is one.
-#[pyfunction]
-#[pyo3(signature = (session, /))]
-pub fn session_ticket<'py>(py: Python<'py>, session: &[u8]) -> Option<Bound<'py, PyBytes>> {
-    bytes(py, Session::decode(session)?.ticket())
-}
 
 fn bytes(py: Python<'_>, value: Option<Vec<u8>>) -> Option<Bound<'_, PyBytes>> {
     value.map(|value| PyBytes::new(py, &value))

@@ -8,6 +8,11 @@ const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 const NO_SIGNAL: i32 = 0;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MORE: i32 = libc::MSG_MORE;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const MORE: i32 = 0;
+
 /// What a system call on a descriptor came to.
 pub enum Transfer {
     Moved(usize),
@@ -47,9 +52,11 @@ pub fn receive(fd: RawFd, buffer: &mut Vec<u8>) -> Transfer {
     transfer
 }
 
-pub fn send(fd: RawFd, data: &[u8]) -> Transfer {
+/// With `last`, the data waits for the FIN that must follow at once, so that both leave in one segment.
+pub fn send(fd: RawFd, data: &[u8], last: bool) -> Transfer {
+    let flags = if last { NO_SIGNAL | MORE } else { NO_SIGNAL };
     // SAFETY: `data` is readable for its length.
-    outcome(|| unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), NO_SIGNAL) })
+    outcome(|| unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), flags) })
 }
 
 /// Sends FIN.
@@ -66,6 +73,21 @@ pub fn reset_on_close(fd: RawFd) {
 
 pub fn set_no_delay(fd: RawFd) {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1i32);
+}
+
+/// The error that waits on a descriptor, such as that of `connect`; 0 for none.
+pub fn take_error(fd: RawFd) -> i32 {
+    let mut error = 0i32;
+    let mut size = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: `error` is writable for its size.
+    let result = unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, std::ptr::from_mut(&mut error).cast(), &mut size)
+    };
+    if result < 0 {
+        last_errno()
+    } else {
+        error
+    }
 }
 
 fn set_option<T>(fd: RawFd, level: i32, name: i32, value: &T) {

@@ -7,6 +7,7 @@ mod callbacks; // what OpenSSL's hooks write down, and where they suspend
 mod connection; // an engine, a descriptor, and what waits between them
 mod context; // SSL_CTX
 mod crypto_engine; // keys and client certificates in an ENGINE
+mod descriptors;
 mod dh; // Diffie-Hellman over finite fields
 mod engine; // one TLS connection
 mod engine_class; // ... as Python sees it
@@ -65,6 +66,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<context::Context>()?;
     module.add_class::<tickets::TicketKeys>()?;
     module.add_class::<settings::PySettings>()?;
+    module.add_class::<session::SessionClass>()?;
     module.add_class::<engine_class::EngineClass>()?;
     module.add_class::<reactor_class::ReactorClass>()?;
     module.add_function(wrap_pyfunction!(context::cipher_suites, module)?)?;
@@ -76,5 +78,5 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(crypto_engine::load_engine_key, module)?)?;
     module.add_function(wrap_pyfunction!(process::set_keylog_fd, module)?)?;
     module.add_function(wrap_pyfunction!(process::trace_everything, module)?)?;
-    module.add_function(wrap_pyfunction!(engine_class::session_ticket, module)?)
+    Ok(())
 }

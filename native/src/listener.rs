@@ -3,16 +3,16 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
+use crate::descriptors::Descriptor;
 use crate::engine::Engine;
 use crate::fd;
 use crate::settings::Settings;
 
 pub struct Listener {
     /// None once closed; the entry stays for the sake of what was accepted.
-    pub fd: Option<OwnedFd>,
+    pub fd: Option<Descriptor>,
     pub settings: Arc<Settings>,
     pub handshake_timeout: f64,
-    pub no_delay: bool,
     pub announce: bool,
     /// So many connections may be open; those that come besides are handed over unserved.
     pub most: usize,
@@ -54,9 +54,6 @@ impl Listener {
         };
         if self.connections >= self.most {
             return Accepted::Surplus(fd);
-        }
-        if self.no_delay {
-            fd::set_no_delay(fd.as_raw_fd());
         }
         match Engine::new(self.settings.clone(), None) {
             Ok(engine) => Accepted::Connection(Arc::new(Mutex::new(engine)), fd),

@@ -14,17 +14,22 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::connection::{engine, Connection, Stage};
+use crate::descriptors::{Descriptor, Descriptors};
 use crate::engine::Engine;
 use crate::error::{Failure, Kind};
 use crate::fd;
 use crate::listener::Listener;
-use crate::slots::{Entry, Slots};
+use crate::slots::{Dial, Entry, Slots};
 
 /// Ciphertext taken from the kernel in one call.
 const SCRATCH: usize = 128 * 1024;
 /// Plaintext of one connection in one tick, and of all of them.
 const SHARE: usize = 256 * 1024;
 const ARENA: usize = 1024 * 1024;
+/// So much plaintext in one round of a tick makes another round worth while.
+const BULK: usize = 16 * 1024;
+/// Plaintext that waited and is sent in one tick, of all connections, before the others wait for the next one.
+const SENDING: usize = 4 * 1024 * 1024;
 /// Ciphertext is taken so often in one turn at most: records need not hold any plaintext.
 const PULLS: usize = 4;
 /// Handshakes worked on in one tick: each costs about as much as a tick of anything else.
@@ -48,6 +53,8 @@ pub enum Notice {
     Finished,
     Failed(Box<Failure>),
     News,
+    /// What was dialled is connected; or the error why not.
+    Connected(i32),
     Accepted,
     AcceptFailed(i32),
     /// A connection more than there may be.
@@ -55,6 +62,7 @@ pub enum Notice {
 }
 
 pub struct Reactor {
+    pub descriptors: Arc<Descriptors>,
     poll: Poll,
     events: Events,
     slots: Slots,
@@ -63,15 +71,26 @@ pub struct Reactor {
     notices: Vec<(u64, Notice)>,
     pub arena: Vec<u8>,
     used: usize,
+    /// How much of it was used before this round of the tick.
+    before: usize,
+    /// How much of what waited was encrypted in this tick.
+    pushed: usize,
     scratch: Vec<u8>,
     deadline: Option<f64>,
+    /// From the beginning of a tick until `flush`, what is written waits.
     in_tick: bool,
+    /// The tick has told of something that tasks and the like answer in their next turn.
+    pub answered_later: bool,
 }
 
 impl Reactor {
     pub fn new() -> io::Result<Reactor> {
+        let poll = Poll::new()?;
+        let descriptors = Arc::new(Descriptors::new());
+        descriptors.insert(poll.as_raw_fd());
         Ok(Reactor {
-            poll: Poll::new()?,
+            descriptors,
+            poll,
             events: Events::with_capacity(256),
             slots: Slots::default(),
             queue: VecDeque::new(),
@@ -79,9 +98,12 @@ impl Reactor {
             notices: Vec::new(),
             arena: vec![0; ARENA],
             used: 0,
+            before: 0,
+            pushed: 0,
             scratch: Vec::with_capacity(SCRATCH),
             deadline: None,
             in_tick: false,
+            answered_later: false,
         })
     }
 
@@ -147,15 +169,48 @@ impl Reactor {
         }
     }
 
-    pub fn attach(&mut self, engine: Arc<Mutex<Engine>>, fd: OwnedFd, listener: u64, timeout: f64) -> io::Result<u64> {
+    /// Watches a descriptor that is being connected, until `attach` or `hang_up`.
+    pub fn dial(&mut self, fd: RawFd) -> io::Result<u64> {
+        let token = self.slots.insert(Entry::Dial(Dial { fd, told: false, hung_up: false, broken: false }));
+        self.watch(fd, token, Interest::READABLE | Interest::WRITABLE).inspect_err(|_| self.slots.remove(token))?;
+        Ok(token)
+    }
+
+    /// Lets a descriptor alone that was dialled and is not attached.
+    pub fn hang_up(&mut self, token: u64) {
+        if let Some(dial) = self.slots.dial(token) {
+            let fd = dial.fd;
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+            self.slots.remove(token);
+        }
+    }
+
+    /// Starts a connection over a descriptor, which was `dialed` under that token, or 0.
+    pub fn attach(
+        &mut self,
+        engine: Arc<Mutex<Engine>>,
+        fd: OwnedFd,
+        listener: u64,
+        timeout: f64,
+        dialed: u64,
+    ) -> io::Result<u64> {
         let raw = fd.as_raw_fd();
+        let fd = Descriptor::new(fd, self.descriptors.clone());
         let mut connection = Connection::new(engine, fd, listener, timeout);
         let deadline = connection.deadline;
         // A client speaks first; what a server may already have been sent is found by looking.
         connection.kicked = listener == 0;
         connection.readable = listener == 0;
-        let token = self.slots.insert(Entry::Connection(Box::new(connection)));
-        self.watch(raw, token, Interest::READABLE | Interest::WRITABLE).inspect_err(|_| self.slots.remove(token))?;
+        let token = if let Some(dial) = self.slots.dial(dialed) {
+            (connection.hung_up, connection.broken) = (dial.hung_up, dial.broken);
+            self.slots.put(dialed, Box::new(connection));
+            dialed
+        } else {
+            let token = self.slots.insert(Entry::Connection(Box::new(connection)));
+            self.watch(raw, token, Interest::READABLE | Interest::WRITABLE)
+                .inspect_err(|_| self.slots.remove(token))?;
+            token
+        };
         if listener == 0 {
             self.enqueue(token);
         }
@@ -289,7 +344,9 @@ impl Reactor {
 
     /// Sends what the engine has produced outside a tick.
     pub fn push(&mut self, token: u64) {
-        self.with(token, |connection, engine| connection.push(engine));
+        self.with(token, |connection, engine| {
+            connection.push(engine);
+        });
     }
 
     pub fn answered(&mut self, token: u64) {

@@ -1,7 +1,7 @@
 //! The Python class `Reactor`.
 
 use std::mem;
-use std::os::fd::{IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use pyo3::exceptions::PyOSError;
@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use pyo3::IntoPyObjectExt;
 
+use crate::descriptors::{Descriptor, Descriptors};
 use crate::engine_class::{lock, with_bytes, EngineClass};
 use crate::fd;
 use crate::listener::Listener;
@@ -17,7 +18,7 @@ use crate::settings::PySettings;
 
 /// `None` once closed.
 #[pyclass(frozen, name = "Reactor", module = "aiotls._native")]
-pub struct ReactorClass(Mutex<Option<Reactor>>);
+pub struct ReactorClass(Mutex<Option<Reactor>>, Arc<Descriptors>);
 
 impl ReactorClass {
     fn lock(&self) -> PyResult<MutexGuard<'_, Option<Reactor>>> {
@@ -41,6 +42,7 @@ const NEWS: u8 = 8;
 const ACCEPTED: u8 = 9;
 const ACCEPT_FAILED: u8 = 10;
 const DROPPED: u8 = 11;
+const CONNECTED: u8 = 12;
 
 pub fn add_notices(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for (name, value) in [
@@ -55,6 +57,7 @@ pub fn add_notices(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ("NOTICE_ACCEPTED", ACCEPTED),
         ("NOTICE_ACCEPT_FAILED", ACCEPT_FAILED),
         ("NOTICE_DROPPED", DROPPED),
+        ("NOTICE_CONNECTED", CONNECTED),
     ] {
         module.add(name, value)?;
     }
@@ -73,7 +76,9 @@ fn closed() -> PyErr {
 impl ReactorClass {
     #[new]
     fn new() -> PyResult<Self> {
-        Ok(ReactorClass(Mutex::new(Some(Reactor::new().map_err(os_error)?))))
+        let reactor = Reactor::new().map_err(os_error)?;
+        let descriptors = reactor.descriptors.clone();
+        Ok(ReactorClass(Mutex::new(Some(reactor)), descriptors))
     }
 
     fn fileno(&self) -> PyResult<RawFd> {
@@ -84,6 +89,17 @@ impl ReactorClass {
     fn close(&self) -> PyResult<()> {
         *self.lock()? = None;
         Ok(())
+    }
+
+    fn abandon(slf: &Bound<'_, Self>) {
+        let reactor = slf.get();
+        if let Ok(mut unused) = reactor.0.try_lock() {
+            *unused = None;
+            return;
+        }
+        reactor.1.close();
+        // The thread that was using it is not in this process, so nobody will ever let go of it.
+        mem::forget(slf.clone().unbind());
     }
 
     #[pyo3(signature = (fd, settings, /, *, handshake_timeout, no_delay, announce = false, most = usize::MAX))]
@@ -101,12 +117,15 @@ impl ReactorClass {
         }
         // SAFETY: the contract of `listen`: the caller gives up an open descriptor, also when this fails.
         let fd = unsafe { fd::adopt(fd) };
+        if no_delay {
+            // Accepted connections inherit it.
+            fd::set_no_delay(fd.as_raw_fd());
+        }
         let mut reactor = self.lock()?;
         let listener = Listener {
-            fd: Some(fd),
+            fd: Some(Descriptor::new(fd, self.1.clone())),
             settings: settings.get().0.clone(),
             handshake_timeout,
-            no_delay,
             announce,
             most,
             paused: false,
@@ -145,8 +164,21 @@ impl ReactorClass {
         self.with((), |reactor| reactor.pause_listener(listener, paused))
     }
 
-    #[pyo3(signature = (engine, fd, /, *, handshake_timeout))]
-    fn attach(&self, engine: &Bound<'_, EngineClass>, fd: RawFd, handshake_timeout: f64) -> PyResult<u64> {
+    #[pyo3(signature = (fd, /))]
+    fn dial(&self, fd: RawFd) -> PyResult<u64> {
+        if fd < 0 {
+            return Err(closed_descriptor());
+        }
+        self.lock()?.as_mut().ok_or_else(closed)?.dial(fd).map_err(os_error)
+    }
+
+    #[pyo3(signature = (token, /))]
+    fn hang_up(&self, token: u64) -> PyResult<()> {
+        self.with((), |reactor| reactor.hang_up(token))
+    }
+
+    #[pyo3(signature = (engine, fd, /, *, handshake_timeout, dialed = 0))]
+    fn attach(&self, engine: &Bound<'_, EngineClass>, fd: RawFd, handshake_timeout: f64, dialed: u64) -> PyResult<u64> {
         if fd < 0 {
             return Err(closed_descriptor());
         }
@@ -154,43 +186,33 @@ impl ReactorClass {
         let fd = unsafe { fd::adopt(fd) };
         let mut reactor = self.lock()?;
         let reactor = reactor.as_mut().ok_or_else(closed)?;
-        reactor.attach(engine.get().0.clone(), fd, 0, handshake_timeout).map_err(os_error)
+        reactor.attach(engine.get().0.clone(), fd, 0, handshake_timeout, dialed).map_err(os_error)
     }
 
-    fn poll<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let (notices, arena) = py.detach(|| -> PyResult<_> {
+    fn poll<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyList>, bool)> {
+        let (notices, arena, answered_later) = py.detach(|| {
             let mut reactor = self.lock()?;
-            Ok(reactor
-                .as_mut()
-                .map_or_else(Default::default, |reactor| (reactor.tick(), mem::take(&mut reactor.arena))))
+            PyResult::Ok(reactor.as_mut().map_or_else(Default::default, |reactor| {
+                (reactor.tick(), mem::take(&mut reactor.arena), reactor.answered_later)
+            }))
         })?;
         // Making objects can run finalisers, which may use the reactor: it is not locked meanwhile.
-        let list = PyList::empty(py);
-        for (token, notice) in notices {
-            let none = || py.None().into_bound(py);
-            let (kind, payload) = match notice {
-                Notice::Asking => (ASKING, none()),
-                Notice::Secure => (SECURE, none()),
-                Notice::Data(range) => (DATA, PyBytes::new(py, &arena[range]).into_any()),
-                Notice::Drain => (DRAIN, none()),
-                Notice::Ended(truncated) => (ENDED, truncated.into_bound_py_any(py)?),
-                Notice::Finished => (FINISHED, none()),
-                Notice::Failed(failure) => (FAILED, (*failure).into_bound_py_any(py)?),
-                Notice::News => (NEWS, none()),
-                Notice::Accepted => (ACCEPTED, none()),
-                Notice::AcceptFailed(errno) => (ACCEPT_FAILED, errno.into_bound_py_any(py)?),
-                Notice::Dropped(fd) => (DROPPED, fd.into_raw_fd().into_bound_py_any(py)?),
-            };
-            list.append((token, kind, payload))?;
-        }
+        let list = notice_list(py, notices, &arena)?;
         if let Ok(Some(reactor)) = self.lock().as_deref_mut() {
             reactor.arena = arena;
         }
-        Ok(list)
+        Ok((list, answered_later))
     }
 
-    fn flush(&self, py: Python<'_>) -> PyResult<bool> {
-        py.detach(|| Ok(self.lock()?.as_mut().is_some_and(Reactor::flush)))
+    fn flush<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyList>, bool, Option<f64>)> {
+        let ((notices, more), deadline) = py.detach(|| {
+            let mut reactor = self.lock()?;
+            PyResult::Ok(
+                reactor.as_mut().map_or_else(Default::default, |reactor| (reactor.flush(), reactor.deadline())),
+            )
+        })?;
+        // Nothing is read in it.
+        Ok((notice_list(py, notices, &[])?, more, deadline))
     }
 
     fn deadline(&self) -> PyResult<Option<f64>> {
@@ -294,6 +316,30 @@ impl ReactorClass {
             reactor.listener(listener).map_or((0, 0), |found| (found.connections, found.handshakes))
         })
     }
+}
+
+/// ``(token, notice, payload)`` for each; data is a range of `arena`.
+fn notice_list<'py>(py: Python<'py>, notices: Vec<(u64, Notice)>, arena: &[u8]) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for (token, notice) in notices {
+        let none = || py.None().into_bound(py);
+        let (kind, payload) = match notice {
+            Notice::Asking => (ASKING, none()),
+            Notice::Secure => (SECURE, none()),
+            Notice::Data(range) => (DATA, PyBytes::new(py, &arena[range]).into_any()),
+            Notice::Drain => (DRAIN, none()),
+            Notice::Ended(truncated) => (ENDED, truncated.into_bound_py_any(py)?),
+            Notice::Finished => (FINISHED, none()),
+            Notice::Failed(failure) => (FAILED, (*failure).into_bound_py_any(py)?),
+            Notice::News => (NEWS, none()),
+            Notice::Connected(errno) => (CONNECTED, errno.into_bound_py_any(py)?),
+            Notice::Accepted => (ACCEPTED, none()),
+            Notice::AcceptFailed(errno) => (ACCEPT_FAILED, errno.into_bound_py_any(py)?),
+            Notice::Dropped(fd) => (DROPPED, fd.into_raw_fd().into_bound_py_any(py)?),
+        };
+        list.append((token, kind, payload))?;
+    }
+    Ok(list)
 }
 
 /// As Python makes them, with the number.

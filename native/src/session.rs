@@ -1,5 +1,8 @@
 //! Sessions, and their encoding (i2d_SSL_SESSION(3)).
 
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
 use crate::error::clear_queue;
 use crate::sys;
 
@@ -8,6 +11,25 @@ pub struct Session(*mut sys::SSL_SESSION);
 
 // SAFETY: a session that nobody changes may move between threads.
 unsafe impl Send for Session {}
+// SAFETY: as above: what may change one gets a copy.
+unsafe impl Sync for Session {}
+
+/// A client's session, decoded once for any number of connections.
+#[pyclass(frozen, name = "Session", module = "aiotls._native")]
+pub struct SessionClass(pub Session);
+
+#[pymethods]
+impl SessionClass {
+    #[staticmethod]
+    #[pyo3(signature = (der, /))]
+    fn decode(der: &[u8]) -> Option<Self> {
+        Session::decode(der).map(SessionClass)
+    }
+
+    fn ticket<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.0.ticket().map(|ticket| PyBytes::new(py, &ticket))
+    }
+}
 
 impl Drop for Session {
     fn drop(&mut self) {
@@ -34,6 +56,13 @@ impl Session {
         // SAFETY: the caller's.
         let session = unsafe { sys::SSL_get1_session(ssl) };
         (!session.is_null()).then_some(Session(session))
+    }
+
+    /// Another one with the same content: a connection of TLS 1.3 marks the session that it has used.
+    pub fn copy(&self) -> Option<Session> {
+        // SAFETY: the session is live; the copy is ours.
+        let copy = unsafe { sys::SSL_SESSION_dup(self.0) };
+        (!copy.is_null()).then_some(Session(copy))
     }
 
     pub fn as_ptr(&self) -> *mut sys::SSL_SESSION {

@@ -1,5 +1,7 @@
 //! The table of a reactor: its connections and listeners by token.
 
+use std::os::fd::RawFd;
+
 use crate::connection::{Connection, Stage};
 use crate::listener::Listener;
 
@@ -8,7 +10,18 @@ pub enum Entry {
     /// Taken out while it is worked on.
     Busy,
     Listener(Box<Listener>),
+    Dial(Dial),
     Connection(Box<Connection>),
+}
+
+/// A descriptor that is being connected, and belongs to somebody else until then.
+pub struct Dial {
+    pub fd: RawFd,
+    /// The outcome was told.
+    pub told: bool,
+    /// As those of a connection.
+    pub hung_up: bool,
+    pub broken: bool,
 }
 
 struct Slot {
@@ -54,6 +67,7 @@ impl Slots {
         }
     }
 
+    /// Puts a connection back, or in the place of what was dialled for it.
     pub fn put(&mut self, token: u64, connection: Box<Connection>) {
         if let Some(entry) = self.get(token) {
             *entry = Entry::Connection(connection);
@@ -71,6 +85,13 @@ impl Slots {
     pub fn connection(&mut self, token: u64) -> Option<&mut Connection> {
         match self.get(token)? {
             Entry::Connection(connection) if connection.stage != Stage::Lingering => Some(connection),
+            _ => None,
+        }
+    }
+
+    pub fn dial(&mut self, token: u64) -> Option<&mut Dial> {
+        match self.get(token)? {
+            Entry::Dial(dial) => Some(dial),
             _ => None,
         }
     }

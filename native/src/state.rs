@@ -109,6 +109,8 @@ pub struct State {
     pub security: Option<sys::SSL_security_cb>,
     /// The size of an ephemeral Diffie-Hellman key of the server that is too small.
     pub weak_dh: Option<u32>,
+    /// OpenSSL has done something besides reading and writing data, which may leave errors in its queue.
+    pub stirred: bool,
     pub news: Vec<News>,
     pub trace: *mut sys::BIO,
 }
@@ -151,6 +153,7 @@ impl State {
             key_updates: 0,
             security: None,
             weak_dh: None,
+            stirred: false,
             news: Vec::new(),
             trace: null_mut(),
             settings,

@@ -87,18 +87,14 @@ impl Engine {
         };
     }
 
-    /// A client offers this session, a server finds it when it looks. Answers whether it is one.
-    pub fn set_session(&mut self, der: &[u8], authorized: bool) -> bool {
-        let Some(session) = Session::decode(der) else { return false };
-        if self.settings.server {
-            self.state_mut().resumed = Some(session);
-            return true;
+    /// A client offers this session, whose server was verified or not.
+    pub fn offer_session(&mut self, session: &Session, authorized: bool) {
+        if let Some(session) = session.copy() {
+            // SAFETY: see above; the connection takes a reference of its own.
+            unsafe { sys::SSL_set_session(self.ssl(), session.as_ptr()) };
         }
-        // SAFETY: see above; the connection takes a reference of its own.
-        let set = unsafe { sys::SSL_set_session(self.ssl(), session.as_ptr()) == 1 };
         clear_queue();
         self.state_mut().session_authorized = authorized;
-        set
     }
 
     pub fn set_psk(&mut self, psk: Psk, hint: Option<&str>) -> Result<(), Failure> {

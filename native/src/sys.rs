@@ -122,6 +122,7 @@ extern "C" {
     pub fn SSL_CTX_get_timeout(ctx: *const SSL_CTX) -> c_long;
     pub fn SSL_SESSION_set_timeout(session: *mut SSL_SESSION, seconds: c_long) -> c_long;
     pub fn SSL_SESSION_new() -> *mut SSL_SESSION;
+    pub fn SSL_SESSION_dup(session: *const SSL_SESSION) -> *mut SSL_SESSION;
     pub fn SSL_SESSION_is_resumable(session: *const SSL_SESSION) -> c_int;
     pub fn SSL_SESSION_has_ticket(session: *const SSL_SESSION) -> c_int;
     pub fn SSL_SESSION_get0_ticket(session: *const SSL_SESSION, data: *mut *const c_uchar, length: *mut usize);

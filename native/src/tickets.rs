@@ -1,8 +1,10 @@
 //! The keys of session tickets (SSL_CTX_set_tlsext_ticket_key_evp_cb(3)).
 
 use std::ffi::{c_int, c_uchar};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use foreign_types::ForeignTypeRef;
+use openssl::cipher::Cipher;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -59,6 +61,13 @@ impl TicketKeys {
     }
 }
 
+/// AES-128-CBC, fetched once: OpenSSL looks its own constant up each time.
+fn aes() -> *const sys::EVP_CIPHER {
+    static CIPHER: OnceLock<Option<Cipher>> = OnceLock::new();
+    let cipher = CIPHER.get_or_init(|| Cipher::fetch(None, "AES-128-CBC", None).ok());
+    cipher.as_ref().map_or(std::ptr::null(), |cipher| cipher.as_ptr())
+}
+
 const FAILED: c_int = -1;
 const UNKNOWN: c_int = 0;
 const DONE: c_int = 1;
@@ -92,8 +101,7 @@ impl Keys {
         unsafe {
             std::ptr::copy_nonoverlapping(key.name().as_ptr(), name, PART);
             if sys::RAND_bytes(iv, PART as c_int) == 1
-                && sys::EVP_EncryptInit_ex(cipher, sys::EVP_aes_128_cbc(), std::ptr::null_mut(), key.aes().as_ptr(), iv)
-                    == 1
+                && sys::EVP_EncryptInit_ex(cipher, aes(), std::ptr::null_mut(), key.aes().as_ptr(), iv) == 1
                 && sys::set_hmac_sha256(mac, key.hmac())
             {
                 return DONE;
@@ -123,13 +131,7 @@ impl Keys {
             };
             let key = &self.0[position];
             let ready = sys::set_hmac_sha256(mac, key.hmac())
-                && sys::EVP_DecryptInit_ex(
-                    cipher,
-                    sys::EVP_aes_128_cbc(),
-                    std::ptr::null_mut(),
-                    key.aes().as_ptr(),
-                    iv,
-                ) == 1;
+                && sys::EVP_DecryptInit_ex(cipher, aes(), std::ptr::null_mut(), key.aes().as_ptr(), iv) == 1;
             match (ready, position) {
                 (false, _) => FAILED,
                 (true, 0) if !once => DONE,

@@ -47,6 +47,8 @@ NOTICE_ACCEPT_FAILED: Final = 10
 """A listener cannot accept (EMFILE and its like) and has paused itself: ``int``, the errno."""
 NOTICE_DROPPED: Final = 11
 """A listener has more connections than it may: ``int``, the descriptor, which is the caller's to close."""
+NOTICE_CONNECTED: Final = 12
+"""What was dialled is connected: 0; or ``int``, the errno why not."""
 
 # Questions a handshake may stop for (bits of `Settings.asks`), and what it then says in `Engine.question`.
 ASK_HELLO: Final = 1
@@ -197,6 +199,15 @@ class Settings:
     ) -> None: ...
 
 @final
+class Session:
+    """A client's session, decoded once for any number of connections."""
+
+    @staticmethod
+    def decode(der: bytes, /) -> Session | None:
+        """None for what is no encoding of a session."""
+    def ticket(self) -> bytes | None: ...
+
+@final
 class Engine:
     """One TLS connection over two ciphertext buffers."""
 
@@ -231,9 +242,10 @@ class Engine:
         """Shows the certificates of another context; trust and policy stay."""
     def choose_protocol(self, protocol: bytes | None, /) -> None:
         """None ends the handshake with the alert no_application_protocol."""
-    def set_session(self, session: bytes, authorized: bool = False, /) -> bool:
-        """The session that a client offers, and whether its server was verified, or the one that a server's lookup
-        finds; false for what is none."""
+    def set_session(self, session: bytes, /) -> bool:
+        """The session that a server's lookup finds; false for what is none."""
+    def offer_session(self, session: Session, authorized: bool, /) -> None:
+        """The session that a client offers, and whether its server was verified."""
     def identities(self) -> list[tuple[bytes, bytes | None]]:
         """Each certificate that may be shown, with its issuer, as DER."""
     def staple(self, certificate: bytes, response: bytes, /) -> None:
@@ -302,6 +314,8 @@ class Reactor:
     def __init__(self) -> None: ...
     def fileno(self) -> int: ...
     def close(self) -> None: ...
+    def abandon(self) -> None:
+        """Closes the copies of the descriptors that a forked child has, whatever its parent was doing with them."""
     def listen(
         self,
         fd: int,
@@ -321,12 +335,18 @@ class Reactor:
     def update_listener(self, listener: int, settings: Settings, announce: bool, most: int = ..., /) -> None:
         """Connections accepted from now on start with `settings`."""
     def pause_listener(self, listener: int, paused: bool, /) -> None: ...
-    def attach(self, engine: Engine, fd: int, /, *, handshake_timeout: float) -> int:
-        """Takes `fd`, a connected non-blocking socket, and starts the handshake."""
-    def poll(self) -> list[tuple[int, int, object]]:
-        """One tick: ``(token, notice, payload)``.  Writes made until `flush` are sent together."""
-    def flush(self) -> bool:
-        """Ends a tick; true when work is left that no descriptor will tell of."""
+    def dial(self, fd: int, /) -> int:
+        """Watches `fd`, a socket that is being connected and stays the caller's: NOTICE_CONNECTED tells the outcome."""
+    def hang_up(self, token: int, /) -> None:
+        """Lets a socket alone that was dialled and is not attached."""
+    def attach(self, engine: Engine, fd: int, /, *, handshake_timeout: float, dialed: int = 0) -> int:
+        """Takes `fd`, a connected non-blocking socket, perhaps `dialed` under a token, and starts the handshake."""
+    def poll(self) -> tuple[list[tuple[int, int, object]], bool]:
+        """One tick: ``(token, notice, payload)``, and whether these tell of something that tasks answer in their next
+        turn, so that `flush` should wait for it.  Writes made until `flush` are sent together."""
+    def flush(self) -> tuple[list[tuple[int, int, object]], bool, float | None]:
+        """Ends a tick: what followed from sending, as `poll` has it; whether work is left that no descriptor will tell
+        of; and the deadline."""
     def deadline(self) -> float | None:
         """When `expire` should be called next, on the clock of `time.monotonic`."""
     def expire(self) -> None:
@@ -384,6 +404,3 @@ def set_keylog_fd(fd: int, /) -> None:
 
 def trace_everything() -> None:
     """Lets every new connection print its trace on the error stream."""
-
-def session_ticket(session: bytes, /) -> bytes | None:
-    """The ticket in the encoding of a client's session."""

@@ -54,8 +54,10 @@ def connection_settings(
         if options.check_client_identity is not None:
             asks |= Ask.CLIENT
     else:
-        asks |= Ask.STAPLE if options.request_ocsp else Ask.NOTHING
-        asks |= Ask.TICKETS if "session" in events else Ask.NOTHING
+        if options.request_ocsp:
+            asks |= Ask.STAPLE
+        if "session" in events:
+            asks |= Ask.TICKETS
     return ConnectionSettings(
         context=options.secure_context,
         server=options.is_server,
@@ -73,7 +75,7 @@ def connection_settings(
 def conversation(socket: "TLSSocket", connection: Connection, question: Question[PeerCertificate]) -> Talk:
     """The calls that answer a question; `connection` gets the answers."""
     if isinstance(question, VerifyQuestion):
-        return _verify(socket, connection, question)
+        return _verify(socket, question)
     if isinstance(question, HelloQuestion):
         return _hello(socket, connection, question)
     if isinstance(question, CertificateQuestion):
@@ -85,12 +87,9 @@ def conversation(socket: "TLSSocket", connection: Connection, question: Question
     return _tell(socket, question.response)
 
 
-def _verify(socket: "TLSSocket", connection: Connection, question: VerifyQuestion[PeerCertificate]) -> Talk:
+def _verify(socket: "TLSSocket", question: VerifyQuestion[PeerCertificate]) -> Talk:
     check = socket._options.check_server_identity
-    if check is not None:
-        _refuse_answer("check_server_identity", (yield check, question.hostname, question.certificate))
-    elif (refusal := connection.check_identity()) is not None:
-        raise refusal
+    _refuse_answer("check_server_identity", (yield check, question.hostname, question.certificate))
 
 
 def _hello(socket: "TLSSocket", connection: Connection, question: HelloQuestion) -> Talk:

@@ -47,12 +47,23 @@ async def _go_on(talk: Talk, waiting: Awaitable[Any] | None, answer: Answer, aba
         while waiting is not None:
             waiting = _advance(talk, await waiting)
     except BaseException as error:
+        if isinstance(error, GeneratorExit) and not _is_running():
+            # The loop is closed: there is nothing to go on with.
+            raise
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
             abandon()
             raise
         _give_up(answer, error)
     else:
         answer(None)
+
+
+def _is_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _advance(talk: Talk, value: Any) -> Awaitable[Any] | None:

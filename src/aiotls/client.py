@@ -93,8 +93,6 @@ async def _dial(socket: TLSSocket, options: ConnectOptions) -> None:
         return
     socket._begin(below)
     socket._dialing = None
-    if options.no_delay and options.path is None:
-        socket.set_no_delay(True)
     socket._emit("connect")
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import aiohappyeyeballs
 
 from .errors import ConnectError, OptionError
-from .identity import is_address
+from .identity import canonical_address, is_address
 from .options import ConnectOptions
+from .wires.reactor import Dialed, LoopReactor
 
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
 LookedUp = Callable[[Exception | None, str | None, str | None, str], None]
@@ -29,7 +30,7 @@ class LookupOptions:
     """Whether all addresses are of use, or only the first."""
 
 
-async def dial(options: ConnectOptions, looked_up: LookedUp) -> socket.socket:
+async def dial(options: ConnectOptions, looked_up: LookedUp) -> socket.socket | Dialed:
     """Connects.
 
     Args:
@@ -37,7 +38,7 @@ async def dial(options: ConnectOptions, looked_up: LookedUp) -> socket.socket:
         looked_up: Told the outcome of the look-up: an error, or each address with its family and the host.
 
     Returns:
-        A connected, non-blocking socket.
+        A connected, non-blocking socket; where there was one address to try, its reactor knows it already.
 
     Raises:
         ConnectError: It was not possible; the attributes tell what was tried.
@@ -56,12 +57,15 @@ async def dial(options: ConnectOptions, looked_up: LookedUp) -> socket.socket:
     try:
         if len(addresses) == 1 or not options.auto_select_family:
             return await _dial_one(addresses[0], options)
-        return await aiohappyeyeballs.start_connection(
+        below = await aiohappyeyeballs.start_connection(
             addresses,
             local_addr_infos=_local_infos(options),
             happy_eyeballs_delay=options.auto_select_family_attempt_timeout,
             interleave=1,
         )
+        if options.no_delay:
+            below.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return below
     except OSError as error:
         address = str(addresses[0][4][0])
         raise ConnectError.from_os_error(error, syscall="connect", address=address, **where) from error
@@ -82,19 +86,20 @@ def _dial_path(path: str) -> socket.socket:
     return below
 
 
-async def _dial_one(info: AddressInfo, options: ConnectOptions) -> socket.socket:
+async def _dial_one(info: AddressInfo, options: ConnectOptions) -> Dialed:
     family, kind, protocol, _, address = info
     below = socket.socket(family, kind, protocol)
     try:
         below.setblocking(False)
+        if options.no_delay:
+            below.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         ours = _local_infos(options)
         if ours is not None:
             below.bind(_local_name(ours, family))
-        await asyncio.get_running_loop().sock_connect(below, address)
+        return await LoopReactor.of(asyncio.get_running_loop()).connect(below, address)
     except BaseException:
         below.close()
         raise
-    return below
 
 
 def _local_name(infos: list[AddressInfo], family: int) -> tuple[Any, ...]:
@@ -144,13 +149,18 @@ async def _look_up(host: str, options: ConnectOptions) -> Sequence[AddressInfo]:
 
 
 def _info(address: object, port: int) -> AddressInfo:
+    text = canonical_address(str(address)) or _zoned_address(address)
+    if ":" not in text:
+        return (socket.AF_INET, socket.SOCK_STREAM, 0, "", (text, port))
+    return (socket.AF_INET6, socket.SOCK_STREAM, 0, "", (text, port, 0, 0))
+
+
+def _zoned_address(address: object) -> str:
+    """The shortest form of an IPv6 address with a zone (RFC 4007, section 11)."""
     text = str(address)
     try:
-        parsed = ipaddress.ip_address(text)
         if not text.isprintable():
             raise ValueError("a zone that cannot be")
+        return str(ipaddress.ip_address(text))
     except ValueError:
         raise OptionError(f"lookup must answer with IP addresses, not {address!r:.80}", option="lookup") from None
-    if parsed.version == 4:
-        return (socket.AF_INET, socket.SOCK_STREAM, 0, "", (str(parsed), port))
-    return (socket.AF_INET6, socket.SOCK_STREAM, 0, "", (str(parsed), port, 0, 0))

@@ -55,7 +55,8 @@ class Emitter:
 
             server.on("tls_client_error", lambda error, socket: print(error))
         """
-        self._check_event(event)
+        if event not in self.EVENTS:
+            self._check_event(event)
         if not callable(listener):
             raise OptionTypeError(
                 f"the listener of {event!r} must be callable, not {listener!r:.80}", option="listener"

@@ -7,6 +7,7 @@ and that label is no A-label.  A name in a certificate that holds anything but v
 does a host that only looks like a name: an address in a loose spelling (``010.0.0.1``) or with a zone, or a pattern.
 """
 
+import functools
 import ipaddress
 import json
 import re
@@ -20,6 +21,8 @@ from .errors import OptionError, ServerIdentityError
 
 LONGEST_HOST = 255
 """How long a host name may be in ASCII, in characters (RFC 1035, section 2.3.4)."""
+LONGEST_ADDRESS = 45
+"""How long an IP address without a zone may be, in characters (inet_ntop(3))."""
 
 PeerNames: TypeAlias = tuple[tuple[bytes, ...], tuple[bytes, ...], tuple[str, ...]]
 """DNS names, packed IP addresses, common names."""
@@ -66,7 +69,8 @@ def match_names(hostname: str, names: PeerNames) -> bool:
     return matches(
         hostname,
         [name.decode("latin-1") for name in dns],
-        [text for text in map(_unpack, addresses) if text],
+        # Read only where the host is an address.
+        (text for text in map(_unpack, addresses) if text),
         common_names,
     )
 
@@ -75,16 +79,24 @@ def matches(hostname: str, dns: Iterable[str], addresses: Iterable[str], common_
     """The rules of this module, over names in text form; addresses are canonical."""
     try:
         # In ASCII first: only then does it show whether it is an address (CVE-2026-48618).
-        host = ascii_hostname(hostname).removesuffix(".")
+        address, labels = _parse_host(hostname)
     except OptionError:
         return False
-    address = canonical_address(host)
     if address is not None:
         return address in addresses
+    return bool(labels) and any(_match_pattern(labels, pattern) for pattern in (dns or common_names))
+
+
+# A client asks for the same few hosts.  What is kept is short: a host that is too long is an error, and none is kept.
+@functools.lru_cache(maxsize=256)
+def _parse_host(hostname: str) -> tuple[str | None, list[str]]:
+    """The address that a host is, or else the labels of the name that it is; neither for one that is no name."""
+    host = ascii_hostname(hostname).removesuffix(".")
+    address = canonical_address(host)
     labels = host.lower().split(".")
-    if not all(labels) or _NO_NAME.search(host):
-        return False
-    return any(_match_pattern(labels, pattern) for pattern in (dns or common_names))
+    if address is not None or not all(labels) or _NO_NAME.search(host):
+        return address, []
+    return None, labels
 
 
 def ascii_hostname(hostname: object, option: str = "host") -> str:
@@ -118,6 +130,11 @@ def canonical_address(text: str) -> str | None:
     """An IP address in its shortest form; None for anything else, and for one with a zone."""
     if ":" not in text and not text[-1:].isdigit():
         return None  # the usual case: a name
+    return None if len(text) > LONGEST_ADDRESS else _canonical(text)
+
+
+@functools.lru_cache(maxsize=256)
+def _canonical(text: str) -> str | None:
     try:
         return None if "%" in text else str(ipaddress.ip_address(text))
     except ValueError:

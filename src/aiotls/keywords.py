@@ -148,6 +148,8 @@ def check_names(keywords: Mapping[str, object], known: frozenset[str], function:
     Raises:
         OptionTypeError: It names the nearest option that exists, or the snake_case one for a camelCase name.
     """
+    if known.issuperset(keywords):
+        return
     for name in keywords:
         if name in known:
             continue

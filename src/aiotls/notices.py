@@ -6,6 +6,7 @@ The core's contract (``_native.pyi``) says what each means.
 from ._native import NOTICE_ACCEPT_FAILED as ACCEPT_FAILED
 from ._native import NOTICE_ACCEPTED as ACCEPTED
 from ._native import NOTICE_ASKING as ASKING
+from ._native import NOTICE_CONNECTED as CONNECTED
 from ._native import NOTICE_DATA as DATA
 from ._native import NOTICE_DRAIN as DRAIN
 from ._native import NOTICE_DROPPED as DROPPED
@@ -19,6 +20,7 @@ __all__ = [
     "ACCEPTED",
     "ACCEPT_FAILED",
     "ASKING",
+    "CONNECTED",
     "DATA",
     "DRAIN",
     "DROPPED",

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from . import alpn, checks
 from .connection_settings import MIN_DH_SIZE
@@ -37,43 +37,43 @@ class SocketOptions:
 
     is_server: bool
     secure_context: SecureContext
-    alpn: bytes
+    alpn: bytes = b""
     """Application protocols in wire form; empty for no extension."""
-    request_cert: bool
-    reject_unauthorized: bool
-    servername: str | None
+    request_cert: bool = False
+    reject_unauthorized: bool = True
+    servername: str | None = None
     """The name for the SNI extension, ASCII; None sends none."""
-    hostname: str
+    hostname: str = ""
     """What the certificate of the server must be made for, ASCII; empty on a server."""
-    check_server_identity: Callable[[str, Any], Any] | None
+    check_server_identity: Callable[[str, Any], Any] | None = None
     """The user's own check, plain or async; None is the usual one."""
-    check_client_identity: Callable[..., Any] | None
-    sni_callback: Callable[[str], Any] | None
-    alpn_callback: Callable[..., Any] | None
-    psk_callback: Callable[..., Any] | None
-    psk_identity_hint: str | None
-    session: ClientSession | None
+    check_client_identity: Callable[..., Any] | None = None
+    sni_callback: Callable[[str], Any] | None = None
+    alpn_callback: Callable[..., Any] | None = None
+    psk_callback: Callable[..., Any] | None = None
+    psk_identity_hint: str | None = None
+    session: ClientSession | None = None
     """What a client offers to resume."""
-    request_ocsp: bool
-    min_dh_size: int
+    request_ocsp: bool = False
+    min_dh_size: int = MIN_DH_SIZE
     """The smallest ephemeral DH key, in bits, that a client takes from its server."""
-    enable_trace: bool
+    enable_trace: bool = False
     client_reneg_limit: int
     client_reneg_window: float
     """In seconds."""
-    require_close_notify: bool
-    handshake_timeout: float
-    close_timeout: float
-    allow_half_open: bool | None
+    require_close_notify: bool = False
+    handshake_timeout: float = HANDSHAKE_TIMEOUT
+    close_timeout: float = CLOSE_TIMEOUT
+    allow_half_open: bool | None = None
     """None when it was not given: as what is wrapped, else False."""
-    pause_on_connect: bool
-    high_water_mark: int
-    onread: OnReadOption | None
-    timeout: float | None
+    pause_on_connect: bool = False
+    high_water_mark: int = HIGH_WATER_MARK
+    onread: OnReadOption | None = None
+    timeout: float | None = None
     """Seconds without data until ``"timeout"``; None for never."""
-    no_delay: bool
-    keep_alive: bool
-    keep_alive_initial_delay: float
+    no_delay: bool = True
+    keep_alive: bool = False
+    keep_alive_initial_delay: float = 0.0
 
     @classmethod
     def parse(cls, keywords: Mapping[str, object]) -> Self:
@@ -84,27 +84,28 @@ class SocketOptions:
         """
         check_names(keywords, WrapKeywords.__optional_keys__, "TLSSocket")
         server = checks.flag(keywords, "is_server", False)
-        return cls(**_socket_fields(keywords, server, "TLSSocket"))
+        host = None if server else checks.optional(keywords, "host", _host)
+        return cls(**_fields(keywords, _SOCKET_CHECKS, host, server=server, function="TLSSocket"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectOptions(SocketOptions):
     """What `connect` was asked for."""
 
-    host: str | None
+    host: str | None = None
     """Where to connect to, ASCII; None when it was not given, which means localhost."""
-    port: int | None
-    path: str | None
+    port: int | None = None
+    path: str | None = None
     """A Unix socket; it goes before `host` and `port`."""
-    socket: Any
+    socket: Any = None
     """What to use instead of a new connection."""
-    lookup: Callable[..., Any] | None
-    family: int | None
+    lookup: Callable[..., Any] | None = None
+    family: int | None = None
     """4 or 6; None for both."""
-    local_address: str | None
-    local_port: int | None
-    auto_select_family: bool
-    auto_select_family_attempt_timeout: float
+    local_address: str | None = None
+    local_port: int | None = None
+    auto_select_family: bool = True
+    auto_select_family_attempt_timeout: float = 0.25
 
     @classmethod
     def parse(cls, keywords: Mapping[str, object]) -> Self:
@@ -114,34 +115,17 @@ class ConnectOptions(SocketOptions):
             OptionError: An option is unknown, has a wrong type or a wrong value; the error names it.
         """
         check_names(keywords, ConnectKeywords.__optional_keys__, "connect")
-        port = checks.optional(keywords, "port", checks.port)
-        path = checks.optional(keywords, "path", unix_path)
-        socket = keywords.get("socket")
-        if port is None and path is None and socket is None:
+        if keywords.get("port") is None and keywords.get("path") is None and keywords.get("socket") is None:
             raise OptionTypeError("connect needs a port, a path or a socket", option="port", code="ERR_MISSING_ARGS")
-        delay = keywords.get("auto_select_family_attempt_timeout")
-        return cls(
-            **_socket_fields(keywords, False, "connect"),
-            host=checks.optional(keywords, "host", _host),
-            port=port,
-            path=path,
-            socket=socket,
-            lookup=checks.optional(keywords, "lookup", checks.function),
-            family=checks.optional(keywords, "family", _family),
-            local_address=checks.optional(keywords, "local_address", _local_address),
-            local_port=checks.optional(keywords, "local_port", checks.port),
-            auto_select_family=checks.flag(keywords, "auto_select_family", True),
-            auto_select_family_attempt_timeout=(
-                0.25 if delay is None else checks.seconds("auto_select_family_attempt_timeout", delay)
-            ),
-        )
+        host = checks.optional(keywords, "host", _host)
+        return cls(**_fields(keywords, _CONNECT_CHECKS, host, server=False, function="connect"), host=host)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions(SocketOptions):
     """What `create_server` was asked for; the connections that it accepts take it as their own."""
 
-    max_connections: int | None
+    max_connections: int | None = None
     """None for no limit."""
 
     @classmethod
@@ -154,53 +138,41 @@ class ServerOptions(SocketOptions):
         check_names(keywords, ServerKeywords.__optional_keys__, "create_server")
         # Connections over the limit are always dropped; the option is taken for the sake of its name in the reference.
         checks.flag(keywords, "drop_max_connection", False)
-        return cls(
-            **_socket_fields(keywords, True, "create_server"),
-            max_connections=checks.optional(keywords, "max_connections", count),
-        )
+        return cls(**_fields(keywords, _SERVER_CHECKS, None, server=True, function="create_server"))
 
 
-def _socket_fields(keywords: Mapping[str, object], server: bool, function: str) -> dict[str, Any]:
-    hostname, servername = ("", None) if server else _host_names(keywords)
-    mark = keywords.get("high_water_mark")
-    return {
-        "is_server": server,
-        "alpn": alpn.to_wire(keywords.get("alpn_protocols")),
-        "request_cert": checks.flag(keywords, "request_cert", False),
-        # Only False turns verification off: None, 0 and the like must not, by an accident in somebody's program.
-        "reject_unauthorized": keywords.get("reject_unauthorized") is not False,
-        "servername": servername,
-        "hostname": hostname,
-        "check_server_identity": checks.optional(keywords, "check_server_identity", checks.function),
-        "check_client_identity": checks.optional(keywords, "check_client_identity", checks.function),
-        "sni_callback": checks.optional(keywords, "sni_callback", checks.function),
-        "alpn_callback": _alpn_callback(keywords),
-        "psk_callback": checks.optional(keywords, "psk_callback", checks.function),
-        "psk_identity_hint": checks.optional(keywords, "psk_identity_hint", checks.text),
-        "session": checks.optional(keywords, "session", ClientSession.decode),
-        "request_ocsp": checks.flag(keywords, "request_ocsp", False),
-        "min_dh_size": checks.integer("min_dh_size", keywords.get("min_dh_size", MIN_DH_SIZE), 1, 2**31 - 1),
-        "enable_trace": checks.flag(keywords, "enable_trace", False),
-        "client_reneg_limit": defaults.client_reneg_limit,
-        "client_reneg_window": defaults.client_reneg_window,
-        "require_close_notify": checks.flag(keywords, "require_close_notify", False),
-        "handshake_timeout": _seconds(keywords, "handshake_timeout", HANDSHAKE_TIMEOUT),
-        "close_timeout": _seconds(keywords, "close_timeout", CLOSE_TIMEOUT),
-        "allow_half_open": checks.optional(keywords, "allow_half_open", checks.boolean),
-        "pause_on_connect": checks.flag(keywords, "pause_on_connect", False),
-        "high_water_mark": HIGH_WATER_MARK if mark is None else count("high_water_mark", mark),
-        "onread": checks.optional(keywords, "onread", OnReadOption.parse),
-        "timeout": checks.optional(keywords, "timeout", _idle_timeout) or None,
-        "no_delay": checks.flag(keywords, "no_delay", True),
-        "keep_alive": checks.flag(keywords, "keep_alive", False),
-        "keep_alive_initial_delay": checks.optional(keywords, "keep_alive_initial_delay", _idle_timeout) or 0.0,
-        "secure_context": _secure_context(keywords, server, function),
+def _fields(
+    keywords: Mapping[str, object], table: "_Checks", host: str | None, *, server: bool, function: str
+) -> dict[str, Any]:
+    """What was given, checked, and what follows from several options or from the defaults that can be assigned."""
+    fields = {
+        option: table[option](option, value)
+        for option, value in keywords.items()
+        if value is not None and option in table
     }
+    if "alpn_callback" in fields and keywords.get("alpn_protocols") is not None:
+        raise OptionTypeError(
+            "alpn_callback and alpn_protocols both choose the protocol; give one of them",
+            option="alpn_callback",
+            code="ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS",
+        )
+    if "min_dh_size" in keywords:
+        # Not in the table: None is refused here.
+        fields["min_dh_size"] = checks.integer("min_dh_size", keywords["min_dh_size"], 1, 2**31 - 1)
+    if not server:
+        fields["hostname"], fields["servername"] = _host_names(keywords, host)
+    fields["is_server"] = server
+    fields["alpn"] = alpn.to_wire(keywords.get("alpn_protocols"))
+    # Only False turns verification off: None, 0 and the like must not, by an accident in somebody's program.
+    fields["reject_unauthorized"] = keywords.get("reject_unauthorized") is not False
+    fields["client_reneg_limit"] = defaults.client_reneg_limit
+    fields["client_reneg_window"] = defaults.client_reneg_window
+    fields["secure_context"] = _secure_context(keywords, server, function)
+    return fields
 
 
-def _host_names(keywords: Mapping[str, object]) -> tuple[str, str | None]:
+def _host_names(keywords: Mapping[str, object], host: str | None) -> tuple[str, str | None]:
     """What the certificate must be made for, and the name for the SNI extension."""
-    host = checks.optional(keywords, "host", _host)
     given = keywords.get("servername")
     if given is None:
         reached_otherwise = keywords.get("path") is not None or keywords.get("socket") is not None
@@ -229,39 +201,32 @@ def sni(host: str) -> str | None:
 
 
 def _secure_context(keywords: Mapping[str, object], server: bool, function: str) -> SecureContext:
-    own = {option: value for option, value in keywords.items() if option in CONTEXT_NAMES}
     given = keywords.get("secure_context")
     if given is None:
+        own = {option: value for option, value in keywords.items() if option in CONTEXT_NAMES}
         return SecureContext(ContextOptions.parse(own, server=server, function=function))
     if not isinstance(given, SecureContext):
         raise checks.wrong_type("secure_context", "a SecureContext", given)
-    for option, value in own.items():
-        if value is not None:
+    if not CONTEXT_NAMES.isdisjoint(keywords):
+        _refuse_beside_context(keywords)
+    return given
+
+
+def _refuse_beside_context(keywords: Mapping[str, object]) -> None:
+    for option, value in keywords.items():
+        if value is not None and option in CONTEXT_NAMES:
             raise OptionTypeError(
                 f"{option} belongs to the secure context: give it to create_secure_context, not beside secure_context",
                 option=option,
             )
-    return given
 
 
-def _seconds(keywords: Mapping[str, object], option: str, default: float) -> float:
-    value = keywords.get(option)
-    return default if value is None else checks.seconds(option, value)
+def _idle_timeout(option: str, value: object) -> float | None:
+    return checks.seconds(option, value, zero=True) or None
 
 
-def _idle_timeout(option: str, value: object) -> float:
+def _delay(option: str, value: object) -> float:
     return checks.seconds(option, value, zero=True)
-
-
-def _alpn_callback(keywords: Mapping[str, object]) -> Callable[..., Any] | None:
-    callback = checks.optional(keywords, "alpn_callback", checks.function)
-    if callback is not None and keywords.get("alpn_protocols") is not None:
-        raise OptionTypeError(
-            "alpn_callback and alpn_protocols both choose the protocol; give one of them",
-            option="alpn_callback",
-            code="ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS",
-        )
-    return callback
 
 
 def count(option: str, value: object) -> int:
@@ -309,3 +274,42 @@ def _family(option: str, value: object) -> int | None:
 
 
 _FAMILIES = {"AF_UNSPEC": 0, "AF_INET": 4, "AF_INET6": 6}
+
+_Checks: TypeAlias = dict[str, Callable[[str, object], Any]]
+
+# By option: what it may be where it is given.  Where it is not, or None, its field has the default of the class.
+_SOCKET_CHECKS: _Checks = {
+    "request_cert": checks.boolean,
+    "check_server_identity": checks.function,
+    "check_client_identity": checks.function,
+    "sni_callback": checks.function,
+    "alpn_callback": checks.function,
+    "psk_callback": checks.function,
+    "psk_identity_hint": checks.text,
+    "session": ClientSession.decode,
+    "request_ocsp": checks.boolean,
+    "enable_trace": checks.boolean,
+    "require_close_notify": checks.boolean,
+    "handshake_timeout": checks.seconds,
+    "close_timeout": checks.seconds,
+    "allow_half_open": checks.boolean,
+    "pause_on_connect": checks.boolean,
+    "high_water_mark": count,
+    "onread": OnReadOption.parse,
+    "timeout": _idle_timeout,
+    "no_delay": checks.boolean,
+    "keep_alive": checks.boolean,
+    "keep_alive_initial_delay": _delay,
+}
+_CONNECT_CHECKS: _Checks = _SOCKET_CHECKS | {
+    "port": checks.port,
+    "path": unix_path,
+    "socket": lambda option, value: value,
+    "lookup": checks.function,
+    "family": _family,
+    "local_address": _local_address,
+    "local_port": checks.port,
+    "auto_select_family": checks.boolean,
+    "auto_select_family_attempt_timeout": checks.seconds,
+}
+_SERVER_CHECKS: _Checks = _SOCKET_CHECKS | {"max_connections": count}

@@ -34,6 +34,9 @@ class Phase(enum.Enum):
     CLOSED = "closed"
     """Nothing flows any more."""
 
+    # There is one object for each phase, and Enum's own hash is slow.
+    __hash__ = object.__hash__
+
 
 MOVES: dict[Phase, frozenset[Phase]] = {
     Phase.HANDSHAKE: frozenset({Phase.ASKING, Phase.OPEN, Phase.CLOSED, Phase.FAILED}),

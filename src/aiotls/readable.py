@@ -3,8 +3,8 @@
 import asyncio
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import Self
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Self
 
 from . import checks
 from .errors import StateError, StreamDestroyed, presentable
@@ -147,7 +147,7 @@ class Readable(StreamState):
             self._control_reading()
         elif not self._flowing:
             self._flowing = True
-            self._loop.call_soon(self._flow)
+            self._soon(self._flow)
         return self
 
     def is_paused(self) -> bool:
@@ -256,7 +256,7 @@ class Readable(StreamState):
         self._told_end = True
         self._emit("end")
         # Later, so that a coroutine that has just read the end can still answer.
-        self._loop.call_soon(self._after_end)
+        self._soon(self._after_end)
 
     def _flow(self) -> None:
         """Hands what is held to the listeners, or begins to throw it away."""
@@ -328,6 +328,10 @@ class Readable(StreamState):
             self._reader.set_result(None)
 
     # ---- what carries the stream
+
+    def _soon(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Calls `function` in the next turn of the loop."""
+        self._loop.call_soon(function, *arguments)
 
     def _take_data(self, wanted: bool) -> None:
         """Lets the peer's data come, or leaves it where it is."""

@@ -127,7 +127,8 @@ class SocketControl(Duplex):
             OptionTypeError: The listener cannot be called.
         """
         super().on(event, listener)
-        self._watch(event)
+        if event in ("keylog", "session"):
+            self._watch(event)
         return self
 
     def _watch(self, *events: str) -> None:

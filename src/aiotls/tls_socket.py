@@ -1,13 +1,14 @@
 """TLSSocket: a TLS connection as a stream, client or server, over anything."""
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack, get_args
 
 from . import checks, notices
 from .answering import PskAsker, connection_settings, conversation
 from .asking import converse
 from .connection import Connection
-from .connection_settings import ConnectionSettings
+from .connection_settings import Ask, ConnectionSettings
 from .duplex import Duplex
 from .errors import ConnectionLost, HandshakeTimeout, StateError, StreamDestroyed, presentable
 from .event_types import SocketEvent, SocketEvents
@@ -243,7 +244,8 @@ class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
         assert self._connection is not None
         self._connection.note(notices.ENDED)
         self.truncated = truncated
-        self._settle_renegotiations(ConnectionLost("the peer has ended instead of renegotiating"))
+        if self._renegotiations:
+            self._settle_renegotiations(ConnectionLost("the peer has ended instead of renegotiating"))
         if truncated and self._options.require_close_notify:
             self._fail(ConnectionLost.truncated())
             return
@@ -270,9 +272,19 @@ class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
         connection = self._connection
         assert connection is not None
         connection.note(notices.ASKING)
+        if self._options.check_server_identity is None and connection.engine.question == Ask.VERIFY:
+            # The usual case: nobody of the user's is asked, so the certificate need not be decoded.
+            self._answer(self._identity_refusal(connection))
+            return
         question = connection.question
         if question is not None:
             self._asking = converse(self._loop, conversation(self, connection, question), self._answer, self.destroy)
+
+    def _identity_refusal(self, connection: Connection) -> Exception | None:
+        try:
+            return connection.check_identity()
+        except Exception as error:
+            return error
 
     def _answer(self, refusal: Exception | None) -> None:
         if self.destroyed or self._connection is None or self._wire is None:
@@ -347,15 +359,17 @@ class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
             return
         self._error = error
         told = self._break(error)
-        if not secure and self.server is not None:
-            self.server._client_failed(error, self)
-        elif (of_listener or not told) and not self._emit("error", error):
-            if of_listener:
-                self._report("a listener failed and nobody was told", error)
-            else:
-                # Later, because an async listener of this very turn has not begun to wait for anything yet.
-                self._loop.call_soon(self._report_untold, error)
-        self._shut(had_error=True)
+        try:
+            if not secure and self.server is not None:
+                self.server._client_failed(error, self)
+            elif (of_listener or not told) and not self._emit("error", error):
+                if of_listener:
+                    self._report("a listener failed and nobody was told", error)
+                else:
+                    # Later, because an async listener of this very turn has not begun to wait for anything yet.
+                    self._loop.call_soon(self._report_untold, error)
+        finally:
+            self._shut(had_error=True)
 
     def _report_untold(self, error: BaseException) -> None:
         if not self._used_await:
@@ -378,7 +392,8 @@ class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.set_timeout(None)
+        if self._idle is not None:
+            self.set_timeout(None)
         for task in (self._dialing, self._asking):
             if task is not None and task is not asyncio.current_task(self._loop):
                 task.cancel()
@@ -386,7 +401,7 @@ class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
             self._wire.close(reset)
         if self._connection is not None and not had_error:
             self._connection.close()
-        self._loop.call_soon(self._tell_closed, had_error or self._error is not None)
+        self._soon(self._tell_closed, had_error or self._error is not None)
 
     def _tell_closed(self, had_error: bool) -> None:
         self._closed = True
@@ -401,6 +416,8 @@ class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
         self._emit("close", had_error)
         if self.server is not None:
             self.server._socket_closed(self)
+        # Nothing more is told; without its listeners the socket is in no cycle and its memory is free at once.
+        self._listeners.clear()
 
     def _listener_failed(self, event: str, error: BaseException, arguments: tuple[Any, ...]) -> None:
         """A listener raised: this connection ends with its error, which is told once."""
@@ -420,6 +437,12 @@ class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
         self._loop.call_exception_handler({"message": message, "exception": error, "socket": self})
 
     # ---- what carries the stream
+
+    def _soon(self, function: Callable[..., object], *arguments: Any) -> None:
+        if self._wire is not None:
+            self._wire.soon(function, *arguments)
+        else:
+            self._loop.call_soon(function, *arguments)
 
     def _take_data(self, wanted: bool) -> None:
         if self._wire is not None and not self.destroyed:

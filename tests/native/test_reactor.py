@@ -32,7 +32,7 @@ class Driver:
         """One turn of the loop: waits for the descriptor when there is nothing else to do."""
         if not self.work:
             select.select([self.reactor.fileno()], [], [], timeout)
-        notices = self.reactor.poll()
+        notices, _ = self.reactor.poll()
         self.notices += notices
         for token, kind, _ in notices:
             if kind == _native.NOTICE_ASKING:
@@ -40,7 +40,8 @@ class Driver:
                 assert engine is not None
                 engine.answer(True)
                 self.reactor.answered(token)
-        self.work = self.reactor.flush()
+        followed, self.work, _ = self.reactor.flush()
+        self.notices += followed
 
     def until(self, done: Callable[[], object]) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -346,8 +347,8 @@ def test_close_with_everything_open() -> None:
         driver.reactor.close()
         assert driver.reactor.fd(near) == driver.reactor.fd(far) == -1
         driver.reactor.write(near, b"x")
-        assert driver.reactor.poll() == []
-        assert driver.reactor.flush() is False
+        assert driver.reactor.poll() == ([], False)
+        assert driver.reactor.flush() == ([], False, None)
         assert driver.reactor.counts(listener)[1] == 0
 
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use mio::Events;
 
-use super::{Notice, Reactor, ACCEPTS, ARENA, HANDSHAKES, PULLS, SHARE};
+use super::{Notice, Reactor, ACCEPTS, ARENA, BULK, HANDSHAKES, PULLS, SENDING, SHARE};
 use crate::connection::{engine, Connection, Stage};
 use crate::engine::{Engine, Status};
-use crate::error::Failure;
+use crate::error::{clear_queue, Failure};
 use crate::fd;
 use crate::listener::Accepted;
 use crate::slots::Entry;
@@ -15,10 +15,25 @@ use crate::slots::Entry;
 impl Reactor {
     pub fn tick(&mut self) -> Vec<(u64, Notice)> {
         self.in_tick = true;
+        self.answered_later = false;
         self.used = 0;
+        self.pushed = 0;
         self.arena.resize(ARENA, 0);
-        self.look();
         let mut handshakes = 0;
+        loop {
+            self.before = self.used;
+            self.look();
+            self.round(&mut handshakes);
+            // While much was read more has come, and looking again costs less than coming back.
+            if self.used - self.before < BULK || self.used >= SHARE {
+                return std::mem::take(&mut self.notices);
+            }
+        }
+    }
+
+    /// A turn for everybody in the queue.
+    fn round(&mut self, handshakes: &mut usize) {
+        let mut deferred = Vec::new();
         for _ in 0..self.queue.len() {
             let Some(token) = self.queue.pop_front() else { break };
             if let Some(listener) = self.listener(token) {
@@ -27,16 +42,16 @@ impl Reactor {
                 continue;
             }
             let Some(mut connection) = self.slots.take(token) else { continue };
-            connection.queued = false;
             let handshake = connection.stage == Stage::Handshake;
-            handshakes += usize::from(handshake);
-            let gone = if (handshake && handshakes > HANDSHAKES) || self.used + SHARE / 4 > ARENA {
+            *handshakes += usize::from(handshake);
+            let full = self.used + SHARE / 4 > ARENA || self.pushed >= SENDING;
+            if full || (handshake && *handshakes > HANDSHAKES) {
                 self.slots.put(token, connection);
-                self.enqueue(token);
+                deferred.push(token);
                 continue;
-            } else {
-                self.step(token, &mut connection)
-            };
+            }
+            connection.queued = false;
+            let gone = self.step(token, &mut connection);
             let again = connection.kicked;
             self.slots.put(token, connection);
             if gone {
@@ -45,26 +60,32 @@ impl Reactor {
                 self.enqueue(token);
             }
         }
-        std::mem::take(&mut self.notices)
+        // Those that had no turn come before those that want another one.
+        deferred.into_iter().rev().for_each(|token| self.queue.push_front(token));
     }
 
-    /// Sends what was written during the tick; answers whether there is work that no descriptor will tell of.
-    pub fn flush(&mut self) -> bool {
+    /// Sends what was written during the tick; answers what followed, and whether there is work that no descriptor will tell
+    /// of.
+    pub fn flush(&mut self) -> (Vec<(u64, Notice)>, bool) {
         self.in_tick = false;
         for token in std::mem::take(&mut self.corked) {
             let Some(mut connection) = self.slots.take(token) else { continue };
             connection.corked = false;
-            let shared = connection.engine.clone();
-            let mut engine = engine(&shared);
-            connection.push(&mut engine);
-            self.settle(token, &mut connection, &mut engine);
+            if self.pushed < SENDING {
+                let shared = connection.engine.clone();
+                let mut engine = engine(&shared);
+                self.pushed += connection.push(&mut engine);
+                self.settle(token, &mut connection, &mut engine);
+            } else {
+                connection.kicked = true;
+            }
             let again = connection.kicked;
             self.slots.put(token, connection);
             if again {
                 self.enqueue(token);
             }
         }
-        !self.notices.is_empty() || !self.queue.is_empty()
+        (std::mem::take(&mut self.notices), !self.queue.is_empty())
     }
 
     /// Asks the set what the descriptors can do.
@@ -83,6 +104,14 @@ impl Reactor {
                         connection.writable |= event.is_writable() || event.is_error();
                     }
                     Some(Entry::Listener(listener)) => listener.acceptable = true,
+                    Some(Entry::Dial(dial)) => {
+                        dial.hung_up |= event.is_read_closed() || event.is_error();
+                        dial.broken |= event.is_error();
+                        if (event.is_writable() || event.is_error()) && !std::mem::replace(&mut dial.told, true) {
+                            self.notices.push((token, Notice::Connected(fd::take_error(dial.fd))));
+                        }
+                        continue;
+                    }
                     _ => continue,
                 }
                 self.enqueue(token);
@@ -97,7 +126,7 @@ impl Reactor {
             let (timeout, announce) = (listener.handshake_timeout, listener.announce);
             match listener.accept() {
                 Accepted::Connection(engine, fd) => {
-                    if let Ok(connection) = self.attach(engine, fd, token, timeout) {
+                    if let Ok(connection) = self.attach(engine, fd, token, timeout, 0) {
                         if let Some(listener) = self.listener(token) {
                             listener.connections += 1;
                             listener.handshakes += 1;
@@ -130,7 +159,7 @@ impl Reactor {
             connection.pull(&mut engine);
             engine.state_mut().incoming.give_back(&mut self.scratch);
         }
-        connection.push(&mut engine);
+        self.pushed += connection.push(&mut engine);
         // What is paused is the application's data: a handshake goes on.
         let wanted = !connection.paused || connection.stage == Stage::Handshake;
         if (connection.readable || kicked) && wanted && !connection.asking {
@@ -160,6 +189,7 @@ impl Reactor {
                         listener.handshakes -= 1;
                     }
                     self.notices.push((token, Notice::Secure));
+                    self.answered_later = true;
                     // The last flight leaves together with what Python answers at once.
                     return self.cork(token, connection);
                 }
@@ -168,11 +198,11 @@ impl Reactor {
                     connection.push(engine);
                     connection.pull(engine);
                 }
-                Status::WantInput if connection.may_pull(engine) => {
-                    connection.kicked = true;
-                    return connection.push(engine);
+                Status::WantInput => {
+                    connection.kicked |= connection.may_pull(engine);
+                    connection.push(engine);
+                    return;
                 }
-                Status::WantInput => return connection.push(engine),
                 Status::Asking => {
                     connection.push(engine);
                     return self.ask(token, connection);
@@ -184,8 +214,10 @@ impl Reactor {
 
     fn read(&mut self, token: u64, connection: &mut Connection, engine: &mut Engine) {
         let mut start = self.used;
-        let limit = ARENA.min(start + SHARE);
+        // What the rounds before have read may have been its own.
+        let limit = ARENA.min(start + SHARE - self.before);
         let mut pulls = 0;
+        clear_queue();
         let status = loop {
             if self.used == limit {
                 connection.kicked = true;
@@ -194,10 +226,8 @@ impl Reactor {
             let (status, count) = engine.read(&mut self.arena[self.used..limit]);
             if !engine.state().news.is_empty() {
                 // What came before the news is told before.
-                if self.used > start {
-                    self.notices.push((token, Notice::Data(start..self.used)));
-                    start = self.used;
-                }
+                self.tell_data(token, start);
+                start = self.used;
                 self.tell_news(token, engine);
             }
             self.used += count;
@@ -210,9 +240,7 @@ impl Reactor {
                 other => break other,
             }
         };
-        if self.used > start {
-            self.notices.push((token, Notice::Data(start..self.used)));
-        }
+        self.tell_data(token, start);
         self.time_renegotiation(connection, engine);
         if !engine.outgoing().is_empty() || !engine.is_busy() && connection.waits_to_write() {
             // An answer of the protocol itself, or what waited for it.
@@ -221,11 +249,26 @@ impl Reactor {
         match status {
             Status::Done | Status::WantInput => {}
             Status::Asking => self.ask(token, connection),
+            Status::Ended if engine.truncated() && connection.send_error.is_some() => {
+                // A send took the error of the descriptor, which then looks like one that has ended.
+                engine.fail(Failure::system(connection.send_error.unwrap_or_default()));
+                self.fail(token, connection, engine);
+            }
             Status::Ended => {
                 connection.stage = Stage::Ended;
                 self.notices.push((token, Notice::Ended(engine.truncated())));
+                self.answered_later = true;
             }
             Status::Failed => self.fail(token, connection, engine),
+        }
+    }
+
+    /// Says that there is data from `start` on, together with what was said last where that is possible.
+    fn tell_data(&mut self, token: u64, start: usize) {
+        match self.notices.last_mut() {
+            _ if self.used == start => {}
+            Some((last, Notice::Data(range))) if *last == token && range.end == start => range.end = self.used,
+            _ => self.notices.push((token, Notice::Data(start..self.used))),
         }
     }
 

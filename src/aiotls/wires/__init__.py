@@ -10,7 +10,8 @@
 All of them carry one `Connection` and report to one `Sink`, in the same words; nothing above knows which it is.
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from ..connection import Connection
 
@@ -27,6 +28,9 @@ class Wire(Protocol):
 
     @property
     def connection(self) -> Connection: ...
+
+    def soon(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Calls `function` in the next turn of the loop, after the listeners and tasks of this one."""
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Takes all of `data`; answers how many bytes of application data have not left yet."""

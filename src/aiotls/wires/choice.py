@@ -8,7 +8,7 @@ from typing import Any
 from .. import checks
 from ..connection import Connection
 from ..errors import OptionError, OptionTypeError
-from .reactor import LoopReactor, ReactorWire
+from .reactor import Dialed, LoopReactor, ReactorWire
 from .stream import Duplex, StreamPair, StreamWire
 from .transport import TransportWire
 
@@ -39,7 +39,9 @@ def check_stream(stream: Any, option: str = "stream") -> None:
 def open_wire(
     loop: asyncio.AbstractEventLoop, connection: Connection, stream: Any, handshake_timeout: float
 ) -> ReactorWire | TransportWire | StreamWire:
-    """The wire for a stream that `check_stream` let pass."""
+    """The wire for a stream that `check_stream` let pass, or that was dialled."""
+    if isinstance(stream, Dialed):
+        return stream.open(connection, handshake_timeout)
     if isinstance(stream, socket.socket):
         stream.setblocking(False)
         return LoopReactor.of(loop).attach(connection, stream, handshake_timeout)

@@ -1,6 +1,8 @@
 """What the two wires have in common that hand ciphertext to somebody else."""
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 from .. import notices
 from ..connection import READ_LIMIT, Connection, Data, Notice
@@ -38,6 +40,9 @@ class MemoryWire:
         """Begins: notices go to `sink`."""
         self._sink = sink
         self._loop.call_soon(self.advance)
+
+    def soon(self, function: Callable[..., object], *arguments: Any) -> None:
+        self._loop.call_soon(function, *arguments)
 
     # ---- what comes in
 

@@ -10,8 +10,10 @@ import os
 import socket
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol
 
 from .. import _native, notices
 from ..connection import Connection, Data
@@ -42,8 +44,13 @@ class LoopReactor:
         self._sinks: dict[int, Sink] = {}
         self._listeners: dict[int, ReactorListener] = {}
         self._backlog: list[tuple[int, int, object]] = []
-        self._scheduled = False
-        self._in_tick = False
+        self._scheduled: asyncio.Handle | None = None
+        # Notices are being handed to their sinks.
+        self._telling = False
+        self._turning = False
+        # A tick has begun and was not flushed yet.
+        self._open = False
+        self._soon: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self.in_core = False
         self._later: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -63,20 +70,36 @@ class LoopReactor:
     # ---- ticks
 
     def _tick(self) -> None:
-        self._scheduled = False
-        self._in_tick = True
-        sinks = self._sinks
-        rest: Iterator[tuple[int, int, object]] = iter(self._backlog)
+        if self._open:
+            self._flush()
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
+        self._open = True
+        answered_later = False
         try:
             self.in_core = True
             try:
-                polled = self.native.poll()
+                polled, answered_later = self.native.poll()
             finally:
                 self.in_core = False
             if self._later:
                 self._do_later()
-            found = self._backlog + polled if self._backlog else polled
-            rest = iter(found)
+            backlog, self._backlog = self._backlog, []
+            self._tell(backlog + polled if backlog else polled)
+        finally:
+            if answered_later or self._soon:
+                # What tasks write when they wake up now leaves together with the end of a handshake.
+                self._turn_soon()
+            else:
+                self._flush()
+
+    def _tell(self, found: list[tuple[int, int, object]]) -> None:
+        """Hands notices to their sinks."""
+        self._telling = True
+        sinks = self._sinks
+        rest = iter(found)
+        try:
             for token, kind, payload in rest:
                 sink = sinks.get(token)
                 if sink is not None:
@@ -85,11 +108,50 @@ class LoopReactor:
                     self._accept(token, kind, payload)
         finally:
             # Only what ends the program (KeyboardInterrupt) comes out of a sink; no notice is lost by it.
-            self._backlog = list(rest)
-            self._in_tick = False
-            if self.native.flush() or self._backlog:
+            self._backlog.extend(rest)
+            self._telling = False
+
+    def _turn_soon(self) -> None:
+        if not self._turning:
+            self._loop.call_soon(self._turn)
+            self._turning = True
+
+    def _turn(self) -> None:
+        """Calls what was to be called soon, and ends the tick."""
+        self._turning = False
+        try:
+            while self._soon:
+                function, arguments = self._soon.popleft()
+                function(*arguments)
+        finally:
+            if self._soon:
+                self._turn_soon()
+            elif self._open:
+                self._flush()
+
+    def _flush(self) -> None:
+        """Ends a tick: what was written since it began leaves."""
+        self._open = False
+        told, more, deadline = self.native.flush()
+        try:
+            if self._backlog:
+                self._backlog += told
+            elif told:
+                self._tell(told)
+        finally:
+            if self._soon:
+                self._turn_soon()
+            if more or self._backlog:
                 self.schedule()
-            self.arm()
+            if deadline is not None:
+                self._arm(deadline)
+
+    def soon(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Calls `function` after the listeners that are being told, and after the tasks that these wake up or start."""
+        if self._telling:
+            self._soon.append((function, arguments))
+        else:
+            self._loop.call_soon(function, *arguments)
 
     def later(self, function: Callable[..., object], *arguments: Any) -> None:
         """Does something once the core can be used again: a function for pre-shared keys runs inside it."""
@@ -119,18 +181,21 @@ class LoopReactor:
 
     def schedule(self) -> None:
         """Asks for a tick, because there is something to tell that no descriptor will."""
-        if not self._scheduled and not self._in_tick:
-            self._scheduled = True
-            self._loop.call_soon(self._tick)
+        if self._scheduled is None and not self._open:
+            self._scheduled = self._loop.call_soon(self._tick)
 
     # ---- time
 
     def arm(self) -> None:
         """Sets the timer for the earliest deadline."""
         deadline = self.native.deadline()
-        if deadline is None or (self._timer is not None and self._timer_at <= deadline):
-            return
+        if deadline is not None:
+            self._arm(deadline)
+
+    def _arm(self, deadline: float) -> None:
         if self._timer is not None:
+            if self._timer_at <= deadline:
+                return
             self._timer.cancel()
         self._timer_at = deadline
         self._timer = self._loop.call_later(max(0.0, deadline - time.monotonic()), self._expire)
@@ -158,9 +223,34 @@ class LoopReactor:
     def forget(self, token: int) -> None:
         self._listeners.pop(token, None)
 
-    def attach(self, connection: Connection, sock: socket.socket, handshake_timeout: float) -> "ReactorWire":
-        """Starts a connection over a connected socket, which is taken over."""
-        token = self.native.attach(connection.engine, sock.detach(), handshake_timeout=handshake_timeout)
+    async def connect(self, sock: socket.socket, address: Any) -> "Dialed":
+        """Connects a non-blocking socket to a numeric address.
+
+        Raises:
+            OSError: It cannot be connected; it stays open.
+        """
+        with suppress(BlockingIOError, InterruptedError):
+            sock.connect(address)
+        token = self.native.dial(sock.fileno())
+        dialing = self._sinks[token] = Dialing(self._loop.create_future())
+        try:
+            if errno := await dialing.outcome:
+                raise OSError(errno, os.strerror(errno))
+        except BaseException:
+            self.hang_up(token)
+            raise
+        return Dialed(self, sock, token)
+
+    def hang_up(self, token: int) -> None:
+        """Lets a socket alone that was dialled and is not attached."""
+        self._sinks.pop(token, None)
+        self.native.hang_up(token)
+
+    def attach(
+        self, connection: Connection, sock: socket.socket, handshake_timeout: float, dialed: int = 0
+    ) -> "ReactorWire":
+        """Starts a connection over a connected socket, which is taken over; perhaps it was `dialed` under a token."""
+        token = self.native.attach(connection.engine, sock.detach(), handshake_timeout=handshake_timeout, dialed=dialed)
         self.schedule()
         self.arm()
         return ReactorWire(self, token, connection)
@@ -178,7 +268,39 @@ class LoopReactor:
         """Closes everything without a word, in a process that has only inherited it."""
         self._sinks.clear()
         self._listeners.clear()
-        self.native.close()
+        self.native.abandon()
+
+
+class Dialing:
+    """Who waits for a socket to be connected."""
+
+    __slots__ = ("outcome",)
+
+    def __init__(self, outcome: asyncio.Future[int]) -> None:
+        self.outcome = outcome
+
+    def _notice(self, kind: int, payload: object) -> None:
+        if kind == notices.CONNECTED and not self.outcome.done():
+            assert isinstance(payload, int)
+            self.outcome.set_result(payload)
+
+
+class Dialed(NamedTuple):
+    """A connected socket that its reactor knows already."""
+
+    reactor: LoopReactor
+    sock: socket.socket
+    token: int
+
+    def open(self, connection: Connection, handshake_timeout: float) -> "ReactorWire":
+        """Starts a connection over it."""
+        return self.reactor.attach(connection, self.sock, handshake_timeout, self.token)
+
+    def close(self) -> None:
+        """Closes a socket on which nothing has begun."""
+        if self.sock.fileno() >= 0:
+            self.reactor.hang_up(self.token)
+            self.sock.close()
 
 
 class ReactorWire:
@@ -200,6 +322,9 @@ class ReactorWire:
     def start(self, sink: Sink) -> None:
         """From now on notices go to `sink`."""
         self._reactor.bind(self._token, sink)
+
+    def soon(self, function: Callable[..., object], *arguments: Any) -> None:
+        self._reactor.soon(function, *arguments)
 
     def write(self, data: Data) -> int:
         if self._reactor.in_core:

@@ -113,6 +113,8 @@ class StreamWire(MemoryWire):
                 if not data:
                     return self.lost(None) if self._is_closing() else self.received_eof()
                 self.received(data)
+                # Nothing of it is kept while this waits.
+                del data
         except Exception as error:
             self._broken(error)
 
@@ -125,9 +127,9 @@ class StreamWire(MemoryWire):
         try:
             while await self._writing.wait():
                 self._writing.clear()
-                chunks, self._outgoing = self._outgoing, []
-                if chunks:
-                    self._stream.write(b"".join(chunks))
+                if self._outgoing:
+                    # Nothing of it is kept while this waits.
+                    self._stream.write(self._take_outgoing())
                     await self._stream.drain()
                 if not self._outgoing:
                     self._taken()
@@ -149,6 +151,10 @@ class StreamWire(MemoryWire):
         finally:
             if self._closed:
                 self._close_below()
+
+    def _take_outgoing(self) -> bytes:
+        chunks, self._outgoing = self._outgoing, []
+        return b"".join(chunks)
 
     def _close_below(self) -> None:
         """Closes what is below in order, but does not wait for its peer for long."""
