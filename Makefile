@@ -4,8 +4,6 @@ PYTHON ?= python3
 VENV ?= .venv
 # More words for the tool that a target runs: make test ARGS="tests/test_server.py -x"
 ARGS ?=
-# make bench: the program that measures
-HARNESS ?=
 
 PY := $(VENV)/bin/python
 export PYTHON
@@ -30,7 +28,7 @@ help:
 	@echo "make behaviours    what the library must show, with the tests that show it and their results"
 	@echo "make lint          ruff, cargo fmt, clippy"
 	@echo "make types         mypy --strict"
-	@echo "make bench         handshakes, bytes and messages beside other servers (HARNESS=path/to/run.py)"
+	@echo "make bench         handshakes, bytes and messages beside other programs, into docs/performance.md"
 	@echo "make wheel         a self-contained wheel, in dist/"
 	@echo "make docs          checks the generated pages, examples and links of the documentation"
 	@echo "make clean         removes everything that was built here"
@@ -67,13 +65,9 @@ lint: $(INSTALLED)
 types: $(INSTALLED)
 	$(VENV)/bin/mypy $(ARGS)
 
-SERVER := $(CURDIR)/$(PY) $(CURDIR)/benchmarks/server.py {port} {cert} {key}
-CLIENT := $(CURDIR)/$(PY) $(CURDIR)/benchmarks/client.py {host} {port} {ca} {n} {concurrency} {resume}
-bench: $(INSTALLED)
-	@test -f "$(HARNESS)" || { echo "aiotls: name the program that measures: make bench HARNESS=path/to/run.py" \
-		"(it starts the server and the client in benchmarks/, and others beside them)" >&2; exit 1; }
-	$(PY) $(HARNESS) --add 'ours||$(SERVER)' --add 'ours_uvloop|LOOP=uvloop|$(SERVER)' \
-		--add 'ours||$(CLIENT)' --add 'ours_uvloop|LOOP=uvloop|$(CLIENT)' $(ARGS)
+bench: $(INSTALLED) $(VENV)/peers
+	-@$(PY) -m pip --disable-pip-version-check install -q -e '.[bench]'
+	$(PY) -m benchmarks --output docs $(ARGS)
 
 wheel: export AIOTLS_OPENSSL := $(or $(AIOTLS_OPENSSL),vendored)
 wheel: $(PY)
