@@ -79,8 +79,6 @@ pub struct Reactor {
     deadline: Option<f64>,
     /// From the beginning of a tick until `flush`, what is written waits.
     in_tick: bool,
-    /// The tick has told of something that tasks and the like answer in their next turn.
-    pub answered_later: bool,
 }
 
 impl Reactor {
@@ -103,7 +101,6 @@ impl Reactor {
             scratch: Vec::with_capacity(SCRATCH),
             deadline: None,
             in_tick: false,
-            answered_later: false,
         })
     }
 

@@ -189,19 +189,21 @@ impl ReactorClass {
         reactor.attach(engine.get().0.clone(), fd, 0, handshake_timeout, dialed).map_err(os_error)
     }
 
-    fn poll<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyList>, bool)> {
-        let (notices, arena, answered_later) = py.detach(|| {
+    fn poll<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let (notices, arena) = py.detach(|| {
             let mut reactor = self.lock()?;
-            PyResult::Ok(reactor.as_mut().map_or_else(Default::default, |reactor| {
-                (reactor.tick(), mem::take(&mut reactor.arena), reactor.answered_later)
-            }))
+            PyResult::Ok(
+                reactor
+                    .as_mut()
+                    .map_or_else(Default::default, |reactor| (reactor.tick(), mem::take(&mut reactor.arena))),
+            )
         })?;
         // Making objects can run finalisers, which may use the reactor: it is not locked meanwhile.
         let list = notice_list(py, notices, &arena)?;
         if let Ok(Some(reactor)) = self.lock().as_deref_mut() {
             reactor.arena = arena;
         }
-        Ok((list, answered_later))
+        Ok(list)
     }
 
     fn flush<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyList>, bool, Option<f64>)> {

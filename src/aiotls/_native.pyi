@@ -341,9 +341,8 @@ class Reactor:
         """Lets a socket alone that was dialled and is not attached."""
     def attach(self, engine: Engine, fd: int, /, *, handshake_timeout: float, dialed: int = 0) -> int:
         """Takes `fd`, a connected non-blocking socket, perhaps `dialed` under a token, and starts the handshake."""
-    def poll(self) -> tuple[list[tuple[int, int, object]], bool]:
-        """One tick: ``(token, notice, payload)``, and whether these tell of something that tasks answer in their next
-        turn, so that `flush` should wait for it.  Writes made until `flush` are sent together."""
+    def poll(self) -> list[tuple[int, int, object]]:
+        """One tick: ``(token, notice, payload)``.  Writes made until `flush` are sent together."""
     def flush(self) -> tuple[list[tuple[int, int, object]], bool, float | None]:
         """Ends a tick: what followed from sending, as `poll` has it; whether work is left that no descriptor will tell
         of; and the deadline."""

@@ -147,7 +147,10 @@ class Readable(StreamState):
             self._control_reading()
         elif not self._flowing:
             self._flowing = True
-            self._soon(self._flow)
+            if self._held or self._read_ended or self._used_read or self._onread is not None:
+                self._soon(self._flow)
+            else:
+                self._control_reading()
         return self
 
     def is_paused(self) -> bool:

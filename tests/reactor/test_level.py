@@ -125,7 +125,7 @@ class Asked(Driver):
     def turn(self, timeout: float = 0.0) -> None:
         if not self.work:
             select.select([self.reactor.fileno()], [], [], timeout)
-        self.notices += self.reactor.poll()[0]
+        self.notices += self.reactor.poll()
         followed, self.work, _ = self.reactor.flush()
         self.notices += followed
 

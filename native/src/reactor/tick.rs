@@ -15,7 +15,6 @@ use crate::slots::Entry;
 impl Reactor {
     pub fn tick(&mut self) -> Vec<(u64, Notice)> {
         self.in_tick = true;
-        self.answered_later = false;
         self.used = 0;
         self.pushed = 0;
         self.arena.resize(ARENA, 0);
@@ -189,7 +188,6 @@ impl Reactor {
                         listener.handshakes -= 1;
                     }
                     self.notices.push((token, Notice::Secure));
-                    self.answered_later = true;
                     // The last flight leaves together with what Python answers at once.
                     return self.cork(token, connection);
                 }
@@ -257,7 +255,6 @@ impl Reactor {
             Status::Ended => {
                 connection.stage = Stage::Ended;
                 self.notices.push((token, Notice::Ended(engine.truncated())));
-                self.answered_later = true;
             }
             Status::Failed => self.fail(token, connection, engine),
         }

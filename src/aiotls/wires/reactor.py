@@ -48,6 +48,7 @@ class LoopReactor:
         # Notices are being handed to their sinks.
         self._telling = False
         self._turning = False
+        self._held = False
         # A tick has begun and was not flushed yet.
         self._open = False
         self._soon: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
@@ -76,11 +77,11 @@ class LoopReactor:
             self._scheduled.cancel()
             self._scheduled = None
         self._open = True
-        answered_later = False
+        self._held = False
         try:
             self.in_core = True
             try:
-                polled, answered_later = self.native.poll()
+                polled = self.native.poll()
             finally:
                 self.in_core = False
             if self._later:
@@ -88,8 +89,7 @@ class LoopReactor:
             backlog, self._backlog = self._backlog, []
             self._tell(backlog + polled if backlog else polled)
         finally:
-            if answered_later or self._soon:
-                # What tasks write when they wake up now leaves together with the end of a handshake.
+            if self._held or self._soon:
                 self._turn_soon()
             else:
                 self._flush()
@@ -145,6 +145,10 @@ class LoopReactor:
                 self.schedule()
             if deadline is not None:
                 self._arm(deadline)
+
+    def hold(self) -> None:
+        """Lets what this tick has written wait for what tasks write when they wake up or begin, in the next turn."""
+        self._held = True
 
     def soon(self, function: Callable[..., object], *arguments: Any) -> None:
         """Calls `function` after the listeners that are being told, and after the tasks that these wake up or start."""
@@ -325,6 +329,9 @@ class ReactorWire:
 
     def soon(self, function: Callable[..., object], *arguments: Any) -> None:
         self._reactor.soon(function, *arguments)
+
+    def hold(self) -> None:
+        self._reactor.hold()
 
     def write(self, data: Data) -> int:
         if self._reactor.in_core:
