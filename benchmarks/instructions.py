@@ -69,7 +69,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", metavar="WORK,...", help="count these alone")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="count N times (3); medians and the spread")
     parser.add_argument(
-        "--check", action="store_true", help=f"compare with the record, and tell what rose by more than {SLIP:.0%}"
+        "--check",
+        action="store_true",
+        help=f"compare with the record; tell what rose by more than {SLIP * 100:g} %%",
     )
     parser.add_argument(
         "--record", action="store_true", help=f"write {RECORD.relative_to(ROOT)} and {PAGE.relative_to(ROOT)}"
@@ -88,7 +90,8 @@ def _summary(counts: list[Count]) -> dict[str, Any]:
     """The median of the rounds."""
     totals = [count.total for count in counts]
     middle = counts[totals.index(statistics.median_low(totals))]
-    return {"total": middle.total, "spread": (max(totals) - min(totals)) / middle.total, "parts": middle.parts}
+    spread = (max(totals) - min(totals)) / middle.total if len(totals) > 1 else None
+    return {"total": middle.total, "spread": spread, "parts": middle.parts}
 
 
 def _check(result: dict[str, Any]) -> None:
@@ -135,8 +138,12 @@ def _table(works: dict[str, Any]) -> str:
     for name, work in works.items():
         cells = [f"{work['parts'].get(part, 0) / 1000:,.1f}" for part in parts]
         total = f"{work['total'] / 1000:,.1f}"
-        lines.append(f"| {WORKS[name].words} | **{total}** | {' | '.join(cells)} | {work['spread']:.2%} |")
+        lines.append(f"| {WORKS[name].words} | **{total}** | {' | '.join(cells)} | {_spread(work['spread'])} |")
     return "\n".join(lines)
+
+
+def _spread(spread: float | None) -> str:
+    return "–" if spread is None else f"{spread:.2%}"
 
 
 def _page(result: dict[str, Any]) -> str:

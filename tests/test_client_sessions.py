@@ -74,7 +74,7 @@ class TestTelling:
                 await client
                 assert await client.read() == WORDS
                 session = client.get_session()
-                assert isinstance(session, bytes)
+                assert type(session) is bytes
                 assert session == sessions[-1]
                 assert client.get_tls_ticket() == ticket_of(session)
                 client.close()

@@ -77,6 +77,15 @@ def test_the_work_is_done(tmp_path: Path) -> None:
     assert [(line["work"], line["count"]) for line in told] == [(name, 2) for name in ("calibration", *names)]
 
 
+@pytest.mark.parametrize("program", ["instructions", "growth", "threads"])
+def test_help(program: str) -> None:
+    """Each program that stands by itself says what it does."""
+    command = [sys.executable, "-W", "error", "-m", f"benchmarks.{program}", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=19, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"usage: python -m benchmarks.{program}" in done.stdout
+
+
 def test_a_slip_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """`--check` names what rose by more than 3 %, and whose instructions they are; it fails on nothing."""
 

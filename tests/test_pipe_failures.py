@@ -168,7 +168,8 @@ def test_a_drain_that_fails(run: Run, kind: type[BaseException], turn: int) -> N
             assert kind in (type(error), type(error.__cause__))
             assert isinstance(error, Exception)
             assert shelf.calls == []
-            assert listeners(server) == before
+            # A closed socket has let go of the others too.
+            assert listeners(server) in (before, 0)
 
     run(main)
 

@@ -109,10 +109,18 @@ def test_looking_at_the_socket_inside(run: Run, version: str, way: str, touch: s
         async with secured(way, psk_server(server_key), psk_client(version, client_key)) as (near, far):
             far.write(b"done")
             assert await near.readexactly(4) == b"done"
-        async with serving(echo, **psk_server(server_key)) as server:
+        reading = asyncio.Event()
+
+        async def echoing(socket: aiotls.TLSSocket) -> None:
+            reading.set()
+            await echo(socket)
+
+        async with serving(echoing, **psk_server(server_key)) as server:
             client = to(server, **psk_client(version, client_key))
             held.append(client)
             async with client:
+                # After `resume`, data is thrown away until somebody reads.
+                await reading.wait()
                 client.write(b"x")
                 assert await client.readexactly(1) == b"x"
 

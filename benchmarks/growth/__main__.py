@@ -12,6 +12,7 @@ from benchmarks.growth import idle, messages, names, sequence
 from benchmarks.growth.measuring import Table
 from benchmarks.growth.side import ROOT
 from benchmarks.machine import Machine
+from benchmarks.others import Others
 
 PARTS = ("idle", "messages", "names", "sequence")
 RESULTS = ROOT / "build" / "benchmarks" / "growth.json"
@@ -24,11 +25,16 @@ def main() -> None:
     arguments = _arguments()
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for part in arguments.parts or PARTS:
-        started = time.perf_counter()
+        started, others = time.perf_counter(), Others()
         table = _measure(part, arguments)
         print(f"{part}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
         print(table.text())
-        results[part] = {"date": datetime.date.today().isoformat(), "openssl": aiotls.openssl_version, **asdict(table)}
+        results[part] = {
+            "date": datetime.date.today().isoformat(),
+            "openssl": aiotls.openssl_version,
+            "others": others.words(),
+            **asdict(table),
+        }
     if arguments.scale != 1 or arguments.connections != CONNECTIONS:
         print("nothing was written: this was less than what is to be measured")
         return
@@ -53,8 +59,8 @@ def _arguments() -> argparse.Namespace:
         epilog="""parts:
   idle      1, 100, 2,000 and 20,000 idle connections: memory, messages beside them, closing (1 minute)
   messages  1 KiB to 64 MiB, each way: CPU time and memory (1 minute)
-  names     1 to 10,000 names in add_context: adding and finding them (2 minutes)
-  sequence  100,000 connections one after the other, full and resumed: what is left of them (4 minutes)
+  names     1 to 10,000 names in add_context: adding and finding them (1 minute)
+  sequence  100,000 connections one after the other, full and resumed: what is left of them (3 minutes)
 
 Figures of parts that are not measured again stay on the page. It needs Linux (/proc).""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -87,7 +93,8 @@ Written by `python -m benchmarks.growth` on {machine.cpu}, {machine.cores} cores
     for part in parts:
         result = results[part]
         table = Table(**{key: result[key] for key in ("title", "words", "columns", "rows")})  # type: ignore[arg-type]
-        sections.append(f"{table.text()}\nMeasured on {result['date']} with {result['openssl']}.\n")
+        when = f"Measured on {result['date']} with {result['openssl']}. {result.get('others', '')}"
+        sections.append(f"{table.text()}\n{when.strip()}\n")
     return head + "\n".join(sections)
 
 

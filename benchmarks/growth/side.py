@@ -1,11 +1,13 @@
 """A process with one side of the connections: how it is asked, and what it knows about itself."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
 import re
 import resource
+import select
 import subprocess
 import sys
 import time
@@ -21,6 +23,9 @@ from benchmarks.process import Misbehaved
 ROOT = Path(__file__).resolve().parent.parent.parent
 SPARE = 60
 """Descriptors that a process needs for itself."""
+
+PATIENCE = 180.0
+"""Seconds in which a side must have done what it was asked to."""
 
 Answer = dict[str, Any]
 Commands = Mapping[str, Callable[..., Awaitable[Answer]]]
@@ -53,6 +58,9 @@ class Side:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"do": what, **details}) + "\n")
         self._process.stdin.flush()
+        if not select.select([self._process.stdout], [], [], PATIENCE)[0]:
+            self._process.kill()
+            raise Misbehaved(f"it was asked to {what}, and did not answer within {PATIENCE:g} seconds")
         line = self._process.stdout.readline()
         if not line:
             raise Misbehaved(f"it ended when it was asked to {what}, with code {self._process.wait()}")
@@ -82,16 +90,30 @@ class Side:
 
 
 async def obey(commands: Commands) -> None:
-    """Does what it is asked to, until its input ends."""
+    """Does what it is asked to, until its input ends, in the midst of its work too: then nobody waits for it."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    transport, _ = await loop.connect_read_pipe(lambda: _Input(reader), sys.stdin)
     known = {**COMMON, **commands}
-    while line := await reader.readline():
-        details = json.loads(line)
-        answer = await known[details.pop("do")](**details)
-        print(json.dumps(answer), flush=True)
+    with contextlib.suppress(asyncio.CancelledError):
+        while line := await reader.readline():
+            details = json.loads(line)
+            answer = await known[details.pop("do")](**details)
+            print(json.dumps(answer), flush=True)
     transport.close()
+
+
+class _Input(asyncio.StreamReaderProtocol):
+    """Its end ends a process that is at work."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        super().__init__(reader)
+        self._task = asyncio.current_task()
+
+    def eof_received(self) -> bool | None:
+        if self._task is not None:
+            self._task.cancel()
+        return super().eof_received()
 
 
 async def cpu() -> Answer:

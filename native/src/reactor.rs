@@ -215,11 +215,12 @@ impl Reactor {
         Ok(token)
     }
 
-    /// Python lets go of a connection: it says its last words and closes.
-    pub fn close_connection(&mut self, token: u64, reset: bool) {
-        let Some(mut connection) = self.slots.take(token) else { return };
+    /// Python lets go of a connection: it says its last words and closes. Answers whether it lingers.
+    pub fn close_connection(&mut self, token: u64, reset: bool) -> bool {
+        let Some(mut connection) = self.slots.take(token) else { return false };
         if connection.stage == Stage::Lingering {
-            return self.slots.put(token, connection);
+            self.slots.put(token, connection);
+            return false;
         }
         if let Some(listener) = self.listener(connection.listener) {
             listener.connections -= 1;
@@ -229,13 +230,15 @@ impl Reactor {
         let shared = connection.engine.clone();
         let lingers = connection.release(&mut engine(&shared), reset);
         if !lingers {
-            return self.slots.remove(token);
+            self.slots.remove(token);
+            return false;
         }
         let deadline = fd::monotonic() + LINGER;
         connection.deadline = Some(deadline);
         self.slots.put(token, connection);
         self.enqueue(token);
         self.note_deadline(deadline);
+        true
     }
 
     /// Lets go of every connection that a listener accepted.

@@ -206,11 +206,14 @@ impl ReactorClass {
         Ok(list)
     }
 
-    fn flush<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyList>, bool, Option<f64>)> {
+    #[pyo3(signature = (everything = true, /))]
+    fn flush<'py>(&self, py: Python<'py>, everything: bool) -> PyResult<(Bound<'py, PyList>, bool, Option<f64>)> {
         let ((notices, more), deadline) = py.detach(|| {
             let mut reactor = self.lock()?;
             PyResult::Ok(
-                reactor.as_mut().map_or_else(Default::default, |reactor| (reactor.flush(), reactor.deadline())),
+                reactor
+                    .as_mut()
+                    .map_or_else(Default::default, |reactor| (reactor.flush(everything), reactor.deadline())),
             )
         })?;
         // Nothing is read in it.
@@ -303,8 +306,8 @@ impl ReactorClass {
     }
 
     #[pyo3(signature = (token, /, *, reset = false))]
-    fn close_connection(&self, token: u64, reset: bool) -> PyResult<()> {
-        self.with((), |reactor| reactor.close_connection(token, reset))
+    fn close_connection(&self, token: u64, reset: bool) -> PyResult<bool> {
+        self.with(false, |reactor| reactor.close_connection(token, reset))
     }
 
     #[pyo3(signature = (listener, /))]

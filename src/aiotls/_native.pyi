@@ -343,9 +343,10 @@ class Reactor:
         """Takes `fd`, a connected non-blocking socket, perhaps `dialed` under a token, and starts the handshake."""
     def poll(self) -> list[tuple[int, int, object]]:
         """One tick: ``(token, notice, payload)``.  Writes made until `flush` are sent together."""
-    def flush(self) -> tuple[list[tuple[int, int, object]], bool, float | None]:
+    def flush(self, everything: bool = True, /) -> tuple[list[tuple[int, int, object]], bool, float | None]:
         """Ends a tick: what followed from sending, as `poll` has it; whether work is left that no descriptor will tell
-        of; and the deadline."""
+        of; and the deadline.  Without `everything`, the last flight to a peer that has ended already is kept for our
+        close_notify, which is about to follow."""
     def deadline(self) -> float | None:
         """When `expire` should be called next, on the clock of `time.monotonic`."""
     def expire(self) -> None:
@@ -368,9 +369,9 @@ class Reactor:
         """Sends what the engine has produced."""
     def answered(self, token: int, /) -> None:
         """An answer was given to the engine: go on with the handshake."""
-    def close_connection(self, token: int, /, *, reset: bool = False) -> None:
+    def close_connection(self, token: int, /, *, reset: bool = False) -> bool:
         """Sends what the engine has produced, close_notify too where it may, then closes; never blocks.
-        `reset` drops everything and sends RST."""
+        `reset` drops everything and sends RST.  Answers whether something is left to do."""
     def close_connections(self, listener: int, /) -> None:
         """Lets go of every connection that a listener accepted."""
     def counts(self, listener: int, /) -> tuple[int, int]:

@@ -32,7 +32,7 @@ def converse(
         _give_up(answer, error)
         return None
     if waiting is not None:
-        task = loop.create_task(_go_on(talk, waiting, answer, abandon))
+        task = loop.create_task(_go_on(loop, talk, waiting, answer, abandon))
         if isinstance(waiting, Coroutine):
             # It has not begun where the task is cancelled before its first step.
             task.add_done_callback(lambda _: waiting.close())
@@ -41,14 +41,20 @@ def converse(
     return None
 
 
-async def _go_on(talk: Talk, waiting: Awaitable[Any] | None, answer: Answer, abandon: Callable[[], object]) -> None:
+async def _go_on(
+    loop: asyncio.AbstractEventLoop,
+    talk: Talk,
+    waiting: Awaitable[Any] | None,
+    answer: Answer,
+    abandon: Callable[[], object],
+) -> None:
     task = asyncio.current_task()
     try:
         while waiting is not None:
             waiting = _advance(talk, await waiting)
     except BaseException as error:
-        if isinstance(error, GeneratorExit) and not _is_running():
-            # The loop is closed: there is nothing to go on with.
+        if isinstance(error, GeneratorExit) and loop.is_closed():
+            # There is nothing to go on with.
             raise
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
             abandon()
@@ -56,14 +62,6 @@ async def _go_on(talk: Talk, waiting: Awaitable[Any] | None, answer: Answer, aba
         _give_up(answer, error)
     else:
         answer(None)
-
-
-def _is_running() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _advance(talk: Talk, value: Any) -> Awaitable[Any] | None:

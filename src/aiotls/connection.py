@@ -287,9 +287,9 @@ class Connection:
 
     def offer_session(self, session: ClientSession) -> None:
         """Lets a client resume a `session`, where it counts for this connection."""
-        policy, strict = self.settings.session_policy, self.settings.reject_unauthorized
-        if session.counts_for(self.hostname, policy, reject_unauthorized=strict) and session.decoded is not None:
-            self.engine.offer_session(session.decoded, session.authorized)
+        settings = self.settings
+        if session.counts_for(self.hostname, settings.session_policy, reject_unauthorized=settings.reject_unauthorized):
+            session.offer(self.engine, settings.context._sessions)
 
     def client_session(self, data: bytes | None = None) -> ClientSession | None:
         """The session with the encoding `data`, or the one in use, bound to this connection."""

@@ -72,10 +72,11 @@ class SecureContext:
     It has no public methods.  It holds private keys, so it cannot be pickled.
     """
 
-    __slots__ = ("_has_identity", "_native", "_policy", "_summary", "_tickets")
+    __slots__ = ("_has_identity", "_native", "_policy", "_sessions", "_summary", "_tickets")
 
     _has_identity: bool
-
+    _sessions: dict[bytes, _native.Session]
+    """Those that clients have offered lately, decoded."""
     _native: _native.Context
     _policy: bytes
     """What decides whom it trusts, and who it is itself: sessions are bound to it."""
@@ -90,6 +91,7 @@ class SecureContext:
         object.__setattr__(self, "_has_identity", identities.complete)
         object.__setattr__(self, "_policy", digest((bound,), identities.encodings))
         object.__setattr__(self, "_tickets", options.tickets or TicketKeyRing())
+        object.__setattr__(self, "_sessions", {})
         object.__setattr__(self, "_summary", _summary(options, identities))
 
     def __setattr__(self, name: str, value: object) -> NoReturn:

@@ -6,6 +6,7 @@ import inspect
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +65,9 @@ async def dial(options: ConnectOptions, looked_up: LookedUp) -> socket.socket | 
             interleave=1,
         )
         if options.no_delay:
-            below.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # Some systems refuse it where the peer has gone meanwhile, which is found out soon enough.
+            with suppress(OSError):
+                below.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return below
     except OSError as error:
         address = str(addresses[0][4][0])
@@ -152,7 +155,18 @@ def _info(address: object, port: int) -> AddressInfo:
     text = canonical_address(str(address)) or _zoned_address(address)
     if ":" not in text:
         return (socket.AF_INET, socket.SOCK_STREAM, 0, "", (text, port))
-    return (socket.AF_INET6, socket.SOCK_STREAM, 0, "", (text, port, 0, 0))
+    return (socket.AF_INET6, socket.SOCK_STREAM, 0, "", (text, port, 0, _scope(text.partition("%")[2])))
+
+
+def _scope(zone: str) -> int:
+    """The number of the interface that a zone names, or is; 0 for none."""
+    if not zone:
+        return 0
+    try:
+        return int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
+    except OSError as error:
+        words = f"lookup ENODEV {zone}: there is no such interface"
+        raise ConnectError(words, code="ENODEV", errno=error.errno, syscall="connect") from error
 
 
 def _zoned_address(address: object) -> str:

@@ -147,10 +147,11 @@ class Readable(StreamState):
             self._control_reading()
         elif not self._flowing:
             self._flowing = True
-            if self._held or self._read_ended or self._used_read or self._onread is not None:
-                self._soon(self._flow)
-            else:
+            if "data" in self._listeners and not self._held and not self._read_ended and self._onread is None:
                 self._control_reading()
+            else:
+                # Later, so that whoever wants the data has time to begin.
+                self._soon(self._flow)
         return self
 
     def is_paused(self) -> bool:

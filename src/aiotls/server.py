@@ -300,9 +300,6 @@ class Server(ServerEvents, ServerPolicy):
 
     def _socket_secured(self, tls: TLSSocket) -> None:
         self._emit("secure_connection", tls)
-        if self._tasks and tls._wire is not None:
-            # What an async listener says first leaves together with the last flight.
-            tls._wire.hold()
 
     def _client_failed(self, error: BaseException, tls: TLSSocket) -> None:
         """A connection ended before it was secure."""

@@ -5,16 +5,20 @@ goes with the name that it was verified for, and with what was trusted then (CVE
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Self
 
 from . import _native, checks
 from .errors import OptionError
+
+KNOWN = 64
+"""How many decoded sessions a context keeps."""
 
 _MAGIC = b"aiotls session 1\n"
 _POLICY = hashlib.sha256().digest_size
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ClientSession:
     """What the event ``"session"`` gives, taken apart."""
 
@@ -26,7 +30,6 @@ class ClientSession:
     """Whether the server was verified."""
     data: bytes
     """OpenSSL's encoding (i2d_SSL_SESSION(3)); it holds keys."""
-    _decoded: _native.Session | None = field(default=None, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return f"ClientSession(hostname={self.hostname!r}, authorized={self.authorized})"
@@ -35,19 +38,15 @@ class ClientSession:
         """The bytes for the user to keep."""
         name = self.hostname.encode()
         head = len(name).to_bytes(2, "big") + name + self.policy + bytes((self.authorized,))
-        encoded = EncodedSession(_MAGIC + head + self.data)
-        encoded.session = self
-        return encoded
+        return _MAGIC + head + self.data
 
     @classmethod
-    def decode(cls, option: str, value: object) -> "ClientSession":
+    def decode(cls, option: str, value: object) -> Self:
         """Takes such bytes apart.
 
         Raises:
             OptionError: They are not what ``"session"`` gave.
         """
-        if isinstance(value, EncodedSession):
-            return value.session
         data = checks.octets(option, value)
         start = len(_MAGIC) + 2
         end = start + int.from_bytes(data[len(_MAGIC) : start], "big")
@@ -63,24 +62,21 @@ class ClientSession:
         verified = self.authorized or not reject_unauthorized
         return verified and self.hostname == hostname and self.policy == policy
 
+    def offer(self, engine: _native.Engine, known: dict[bytes, _native.Session]) -> None:
+        """Lets a client offer it.
+
+        `known` keeps decoded sessions: decoding one costs a good part of what resuming it saves.
+        """
+        session = known.get(self.data) or _native.Session.decode(self.data)
+        if session is None:
+            return
+        if len(known) >= KNOWN:
+            known.clear()
+        known[self.data] = session
+        engine.offer_session(session, self.authorized)
+
     @property
     def ticket(self) -> bytes | None:
         """The ticket of the server that it holds."""
-        session = self.decoded
+        session = _native.Session.decode(self.data)
         return None if session is None else session.ticket()
-
-    @property
-    def decoded(self) -> _native.Session | None:
-        """The same for the compiled core; None where OpenSSL cannot read it."""
-        if self._decoded is None:
-            self._decoded = _native.Session.decode(self.data)
-        return self._decoded
-
-
-class EncodedSession(bytes):
-    """What users keep of a session: as long as it is this very object, nobody has to take it apart again."""
-
-    session: ClientSession
-
-    def __reduce__(self) -> tuple[type[bytes], tuple[bytes]]:
-        return bytes, (bytes(self),)

@@ -223,14 +223,10 @@ class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
         assert connection is not None
         connection.note(notices.SECURE)
         self._secured_once = True
-        assert self._wire is not None
-        if self._ready is not None:
-            # The request of a client leaves together with its last flight.
-            self._wire.hold()
-            for future in self._ready:
-                if not future.done():
-                    future.set_result(None)
-            self._ready = None
+        for future in self._ready or ():
+            if not future.done():
+                future.set_result(None)
+        self._ready = None
         if self._options.pause_on_connect:
             self.pause()
         self._emit("secure")

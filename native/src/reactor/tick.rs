@@ -64,11 +64,16 @@ impl Reactor {
     }
 
     /// Sends what was written during the tick; answers what followed, and whether there is work that no descriptor will tell
-    /// of.
-    pub fn flush(&mut self) -> (Vec<(u64, Notice)>, bool) {
+    /// of. Without `everything`, the last flight to a peer that has ended already waits for our close_notify.
+    pub fn flush(&mut self, everything: bool) -> (Vec<(u64, Notice)>, bool) {
         self.in_tick = false;
         for token in std::mem::take(&mut self.corked) {
             let Some(mut connection) = self.slots.take(token) else { continue };
+            if !everything && connection.stage == Stage::Ended && connection.pending() == 0 && !connection.ending {
+                self.corked.push(token);
+                self.slots.put(token, connection);
+                continue;
+            }
             connection.corked = false;
             if self.pushed < SENDING {
                 let shared = connection.engine.clone();

@@ -32,9 +32,6 @@ class Wire(Protocol):
     def soon(self, function: Callable[..., object], *arguments: Any) -> None:
         """Calls `function` in the next turn of the loop, after the listeners and tasks of this one."""
 
-    def hold(self) -> None:
-        """Lets what is written in the next turn of the loop leave together with what waits now, where it can."""
-
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Takes all of `data`; answers how many bytes of application data have not left yet."""
 

@@ -44,9 +44,6 @@ class MemoryWire:
     def soon(self, function: Callable[..., object], *arguments: Any) -> None:
         self._loop.call_soon(function, *arguments)
 
-    def hold(self) -> None:
-        """Here nothing waits."""
-
     # ---- what comes in
 
     def received(self, data: Data) -> None:

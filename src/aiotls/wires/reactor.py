@@ -47,10 +47,8 @@ class LoopReactor:
         self._scheduled: asyncio.Handle | None = None
         # Notices are being handed to their sinks.
         self._telling = False
-        self._turning = False
-        self._held = False
-        # A tick has begun and was not flushed yet.
-        self._open = False
+        # At its end a tick, or a turn, looks whether there is more to do.
+        self._busy = False
         self._soon: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self.in_core = False
         self._later: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
@@ -71,13 +69,10 @@ class LoopReactor:
     # ---- ticks
 
     def _tick(self) -> None:
-        if self._open:
-            self._flush()
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None
-        self._open = True
-        self._held = False
+        self._busy = True
         try:
             self.in_core = True
             try:
@@ -89,10 +84,7 @@ class LoopReactor:
             backlog, self._backlog = self._backlog, []
             self._tell(backlog + polled if backlog else polled)
         finally:
-            if self._held or self._soon:
-                self._turn_soon()
-            else:
-                self._flush()
+            self._flush(everything=not self._soon)
 
     def _tell(self, found: list[tuple[int, int, object]]) -> None:
         """Hands notices to their sinks."""
@@ -111,28 +103,10 @@ class LoopReactor:
             self._backlog.extend(rest)
             self._telling = False
 
-    def _turn_soon(self) -> None:
-        if not self._turning:
-            self._loop.call_soon(self._turn)
-            self._turning = True
-
-    def _turn(self) -> None:
-        """Calls what was to be called soon, and ends the tick."""
-        self._turning = False
-        try:
-            while self._soon:
-                function, arguments = self._soon.popleft()
-                function(*arguments)
-        finally:
-            if self._soon:
-                self._turn_soon()
-            elif self._open:
-                self._flush()
-
-    def _flush(self) -> None:
-        """Ends a tick: what was written since it began leaves."""
-        self._open = False
-        told, more, deadline = self.native.flush()
+    def _flush(self, *, everything: bool) -> None:
+        """What was written since the tick or turn began leaves, and what follows from that is told."""
+        self._busy = False
+        told, more, deadline = self.native.flush(everything)
         try:
             if self._backlog:
                 self._backlog += told
@@ -140,15 +114,25 @@ class LoopReactor:
                 self._tell(told)
         finally:
             if self._soon:
-                self._turn_soon()
+                # Behind the tasks that were woken up or begun.
+                self._loop.call_soon(self._turn, self._soon)
+                self._soon = deque()
             if more or self._backlog:
                 self.schedule()
             if deadline is not None:
                 self._arm(deadline)
 
-    def hold(self) -> None:
-        """Lets what this tick has written wait for what tasks write when they wake up or begin, in the next turn."""
-        self._held = True
+    def _turn(self, calls: "deque[tuple[Callable[..., object], tuple[Any, ...]]]") -> None:
+        """Calls what was to be called soon."""
+        self._busy = True
+        try:
+            while calls:
+                function, arguments = calls.popleft()
+                function(*arguments)
+        finally:
+            if calls:
+                self._loop.call_soon(self._turn, calls)
+            self._flush(everything=True)
 
     def soon(self, function: Callable[..., object], *arguments: Any) -> None:
         """Calls `function` after the listeners that are being told, and after the tasks that these wake up or start."""
@@ -185,7 +169,7 @@ class LoopReactor:
 
     def schedule(self) -> None:
         """Asks for a tick, because there is something to tell that no descriptor will."""
-        if self._scheduled is None and not self._open:
+        if self._scheduled is None and not self._busy:
             self._scheduled = self._loop.call_soon(self._tick)
 
     # ---- time
@@ -264,9 +248,9 @@ class LoopReactor:
 
     def close_connection(self, token: int, reset: bool) -> None:
         self._sinks.pop(token, None)
-        self.native.close_connection(token, reset=reset)
-        self.arm()
-        self.schedule()
+        if self.native.close_connection(token, reset=reset):
+            self.arm()
+            self.schedule()
 
     def abandon(self) -> None:
         """Closes everything without a word, in a process that has only inherited it."""
@@ -329,9 +313,6 @@ class ReactorWire:
 
     def soon(self, function: Callable[..., object], *arguments: Any) -> None:
         self._reactor.soon(function, *arguments)
-
-    def hold(self) -> None:
-        self._reactor.hold()
 
     def write(self, data: Data) -> int:
         if self._reactor.in_core:
