@@ -18,7 +18,7 @@ INSTALLED := $(VENV)/installed-$(or $(AIOTLS_OPENSSL),default)-$(or $(AIOTLS_PRO
 WORKERS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
 PYTEST := -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help demo test test-system test-pythons behaviours lint types bench wheel docs clean
+.PHONY: help demo test test-system test-pythons behaviours lint types bench growth instructions threads wheel docs clean
 
 help:
 	@echo "make demo          a TLS server and real clients talk to each other, in this terminal"
@@ -29,6 +29,9 @@ help:
 	@echo "make lint          ruff, cargo fmt, clippy"
 	@echo "make types         mypy --strict"
 	@echo "make bench         handshakes, bytes and messages beside other programs, into docs/performance.md"
+	@echo "make growth        what connections, messages and names cost as they become more, into docs/performance/"
+	@echo "make instructions  instructions of a handshake, a MiB, a message, compared with those recorded (valgrind)"
+	@echo "make threads       loops in several threads, into docs/performance/"
 	@echo "make wheel         a self-contained wheel, in dist/"
 	@echo "make docs          checks the generated pages, examples and links of the documentation"
 	@echo "make clean         removes everything that was built here"
@@ -68,6 +71,15 @@ types: $(INSTALLED)
 bench: $(INSTALLED) $(VENV)/peers
 	-@$(PY) -m pip --disable-pip-version-check install -q -e '.[bench]'
 	$(PY) -m benchmarks --output docs $(ARGS)
+
+growth: $(INSTALLED)
+	$(PY) -m benchmarks.growth $(ARGS)
+
+instructions: $(INSTALLED)
+	$(PY) -m benchmarks.instructions $(or $(ARGS),--check)
+
+threads: $(INSTALLED)
+	$(PY) -m benchmarks.threads $(or $(ARGS),--write)
 
 wheel: export AIOTLS_OPENSSL := $(or $(AIOTLS_OPENSSL),vendored)
 wheel: $(PY)

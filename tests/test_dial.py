@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import socket as sockets
 from collections.abc import AsyncIterator
 from typing import Any
@@ -105,6 +106,33 @@ def test_wrong_answers(run: Run, answer: Any) -> None:
         with pytest.raises((aiotls.TLSError, TypeError, ValueError)) as failure:
             await dialled(1, lambda *_: answer)
         assert isinstance(failure.value, aiotls.ConnectError) or "lookup" in str(failure.value)
+
+    run(main)
+
+
+def test_a_zone_that_is_not_there(run: Run) -> None:
+    """A zone (RFC 4007) names an interface of this machine."""
+
+    async def main() -> None:
+        with pytest.raises(aiotls.ConnectError, match="there is no interface nowhere") as failure:
+            await dialled(1, lambda *_: "fe80::1%nowhere")
+        assert (failure.value.code, failure.value.syscall, failure.value.port) == ("ENODEV", "connect", 1)
+        assert failure.value.address == "fe80::1%nowhere"
+
+    run(main)
+
+
+@pytest.mark.skipif(all(name != "lo" for _, name in sockets.if_nameindex()), reason="there is no interface lo")
+def test_a_zone_is_used(run: Run) -> None:
+    """An address of link scope in the zone of the loopback interface: the system looks for it there."""
+
+    async def main() -> None:
+        with sockets.socket(sockets.AF_INET6) as below:
+            below.setblocking(False)
+            expected = below.connect_ex(("fe80::1", 1, 0, sockets.if_nametoindex("lo")))
+        with pytest.raises(aiotls.ConnectError) as failure:
+            await dialled(1, lambda *_: "fe80::1%lo")
+        assert failure.value.errno != errno.EINVAL, expected
 
     run(main)
 

@@ -155,18 +155,20 @@ def _info(address: object, port: int) -> AddressInfo:
     text = canonical_address(str(address)) or _zoned_address(address)
     if ":" not in text:
         return (socket.AF_INET, socket.SOCK_STREAM, 0, "", (text, port))
-    return (socket.AF_INET6, socket.SOCK_STREAM, 0, "", (text, port, 0, _scope(text.partition("%")[2])))
+    return (socket.AF_INET6, socket.SOCK_STREAM, 0, "", (text, port, 0, _scope(text, port)))
 
 
-def _scope(zone: str) -> int:
-    """The number of the interface that a zone names, or is; 0 for none."""
+def _scope(address: str, port: int) -> int:
+    """The number of the interface that the zone of an address names, or is; 0 without a zone."""
+    zone = address.partition("%")[2]
     if not zone:
         return 0
     try:
         return int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
     except OSError as error:
-        words = f"lookup ENODEV {zone}: there is no such interface"
-        raise ConnectError(words, code="ENODEV", errno=error.errno, syscall="connect") from error
+        number = errno.ENODEV
+        words = f"connect ENODEV {address}: there is no interface {zone}"
+        raise ConnectError(words, code="ENODEV", errno=number, syscall="connect", address=address, port=port) from error
 
 
 def _zoned_address(address: object) -> str:

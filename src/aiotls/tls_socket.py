@@ -413,11 +413,13 @@ class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
         self._closers = None
         if not self._read_ended or self._drainers or self._ready or self._renegotiations:
             self._break(StreamDestroyed())
-        self._emit("close", had_error)
-        if self.server is not None:
-            self.server._socket_closed(self)
-        # Nothing more is told; without its listeners the socket is in no cycle and its memory is free at once.
-        self._listeners.clear()
+        try:
+            self._emit("close", had_error)
+        finally:
+            if self.server is not None:
+                self.server._socket_closed(self)
+            # Nothing more is told; without its listeners the socket is in no cycle and its memory is free at once.
+            self._listeners.clear()
 
     def _listener_failed(self, event: str, error: BaseException, arguments: tuple[Any, ...]) -> None:
         """A listener raised: this connection ends with its error, which is told once."""

@@ -408,3 +408,35 @@ def test_an_interrupt_before_the_others_are_told(loop_factory: LoopFactory, what
         never.cancel()
         loop.run_until_complete(stack.aclose())
         loop.close()
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_when_a_socket_closes(loop_factory: LoopFactory, kind: type[BaseException]) -> None:
+    """Its server has counted it all the same, so waiting for the server ends."""
+    loop = loop_factory()
+    loop.set_exception_handler(lambda *_: None)
+    never = loop.create_future()
+
+    def interrupt(had_error: bool) -> None:
+        raise kind("enough")
+
+    def accept(socket: aiotls.TLSSocket) -> None:
+        socket.on("close", interrupt).resume()
+
+    async def begin() -> tuple[aiotls.Server, aiotls.TLSSocket]:
+        server = aiotls.create_server(accept, **server_options())
+        await server.listen(0, "127.0.0.1")
+        client = await to(server)
+        await until(lambda: server._sockets)
+        return server, client
+
+    try:
+        server, client = loop.run_until_complete(begin())
+        server.close()
+        client.close()
+        with pytest.raises(kind, match="enough"):
+            loop.run_until_complete(never)
+        loop.run_until_complete(asyncio.wait_for(server.wait_closed(), 5))
+        loop.run_until_complete(client.wait_closed())
+    finally:
+        loop.close()

@@ -49,6 +49,8 @@ class LoopReactor:
         self._telling = False
         # At its end a tick, or a turn, looks whether there is more to do.
         self._busy = False
+        # How many turns have been asked for.
+        self._turns = 0
         self._soon: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self.in_core = False
         self._later: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
@@ -84,7 +86,7 @@ class LoopReactor:
             backlog, self._backlog = self._backlog, []
             self._tell(backlog + polled if backlog else polled)
         finally:
-            self._flush(everything=not self._soon)
+            self._flush()
 
     def _tell(self, found: list[tuple[int, int, object]]) -> None:
         """Hands notices to their sinks."""
@@ -103,10 +105,10 @@ class LoopReactor:
             self._backlog.extend(rest)
             self._telling = False
 
-    def _flush(self, *, everything: bool) -> None:
+    def _flush(self) -> None:
         """What was written since the tick or turn began leaves, and what follows from that is told."""
         self._busy = False
-        told, more, deadline = self.native.flush(everything)
+        told, more, deadline = self.native.flush(not self._soon and not self._turns)
         try:
             if self._backlog:
                 self._backlog += told
@@ -116,6 +118,7 @@ class LoopReactor:
             if self._soon:
                 # Behind the tasks that were woken up or begun.
                 self._loop.call_soon(self._turn, self._soon)
+                self._turns += 1
                 self._soon = deque()
             if more or self._backlog:
                 self.schedule()
@@ -125,6 +128,7 @@ class LoopReactor:
     def _turn(self, calls: "deque[tuple[Callable[..., object], tuple[Any, ...]]]") -> None:
         """Calls what was to be called soon."""
         self._busy = True
+        self._turns -= 1
         try:
             while calls:
                 function, arguments = calls.popleft()
@@ -132,7 +136,8 @@ class LoopReactor:
         finally:
             if calls:
                 self._loop.call_soon(self._turn, calls)
-            self._flush(everything=True)
+                self._turns += 1
+            self._flush()
 
     def soon(self, function: Callable[..., object], *arguments: Any) -> None:
         """Calls `function` after the listeners that are being told, and after the tasks that these wake up or start."""
