@@ -133,7 +133,7 @@ impl Connection {
             }
             let count = rest.len().min(RECORD);
             if engine.state().outgoing.is_empty() && rest.len() > RECORD {
-                engine.state_mut().outgoing.reserve(BATCH + 2 * 1024);
+                engine.state_mut().outgoing.reserve(rest.len().min(BATCH) + 2 * 1024);
             }
             if engine.write(&rest[..count]) != Status::Done {
                 // The next step tells of the failure; nothing more will leave.
