@@ -86,7 +86,7 @@ class LoopReactor:
             backlog, self._backlog = self._backlog, []
             self._tell(backlog + polled if backlog else polled)
         finally:
-            self._flush()
+            self._flush(tell=False)
 
     def _tell(self, found: list[tuple[int, int, object]]) -> None:
         """Hands notices to their sinks."""
@@ -105,12 +105,15 @@ class LoopReactor:
             self._backlog.extend(rest)
             self._telling = False
 
-    def _flush(self) -> None:
-        """What was written since the tick or turn began leaves, and what follows from that is told."""
+    def _flush(self, *, tell: bool) -> None:
+        """What was written since the tick or turn began leaves.
+
+        What follows is told at once or, without `tell`, in the next tick: tasks that a tick has woken up come before.
+        """
         self._busy = False
         told, more, deadline = self.native.flush(not self._soon and not self._turns)
         try:
-            if self._backlog:
+            if self._backlog or not tell:
                 self._backlog += told
             elif told:
                 self._tell(told)
@@ -137,7 +140,7 @@ class LoopReactor:
             if calls:
                 self._loop.call_soon(self._turn, calls)
                 self._turns += 1
-            self._flush()
+            self._flush(tell=True)
 
     def soon(self, function: Callable[..., object], *arguments: Any) -> None:
         """Calls `function` after the listeners that are being told, and after the tasks that these wake up or start."""
