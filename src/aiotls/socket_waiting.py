@@ -5,7 +5,7 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from .errors import StreamDestroyed
+from .errors import ConnectionLost, StreamDestroyed
 from .socket_control import SocketControl
 
 
@@ -19,6 +19,7 @@ class SocketWaiting(SocketControl):
     _ready: list[asyncio.Future[None]] | None
 
     if TYPE_CHECKING:
+        truncated: bool
 
         def close(self) -> None: ...
         def destroy(self, error: BaseException | None = None) -> Self: ...
@@ -33,7 +34,8 @@ class SocketWaiting(SocketControl):
             if self._error is not None:
                 raise self._error
             if self.destroyed:
-                raise StreamDestroyed
+                # The peer may have gone in the very tick in which the connection became secure.
+                raise ConnectionLost.truncated() if self.truncated else StreamDestroyed()
             future: asyncio.Future[None] = self._loop.create_future()
             self._ready = [*(self._ready or ()), future]
             try:
