@@ -206,9 +206,8 @@ impl Connection {
                 Transfer::Failed(errno) => self.send_error = Some(errno),
             }
         }
-        if engine.outgoing().is_empty() {
-            self.encrypted = 0;
-        }
+        // Ciphertext is longer than what it stands for.
+        self.encrypted = self.encrypted.min(engine.outgoing().len());
     }
 
     /// One `recv` of as many records as there are, into memory that all connections share.
