@@ -112,14 +112,17 @@ def dict_reason(host: Any, certificate: Any) -> str | None:
 
 
 def reason(host: str, identity: Identity) -> str | None:
-    """The same for a real certificate, seen in a handshake; the core's names must lead to the same verdict."""
-    pair = Pair.connected(
-        client={"reject_unauthorized": False},
-        server={"cert": identity.cert_pem, "key": identity.key_pem},
-        hostname=host,
-        servername=None,
-    )
-    connection = pair.client.connection
+    """The same for a real certificate, seen in a handshake; the core's names must lead to the same verdict, and so must
+    the certificates about which it asks nobody."""
+    options: dict[str, Any] = {
+        "client": {"reject_unauthorized": False},
+        "server": {"cert": identity.cert_pem, "key": identity.key_pem},
+        "hostname": host,
+        "servername": None,
+    }
+    connection = Pair.connected(**options).client.connection
+    unasked = Pair.connected(**options, ask_always=False).client.connection
+    assert unasked.authorization_error == connection.authorization_error
     seen = PeerCertificate(connection.engine.peer_certificate() or b"")
     found = dict_reason(host, seen)
     assert dict_reason(host, seen.to_dict()) == found

@@ -162,6 +162,7 @@ unsafe extern "C" fn verify_chain(store: *mut sys::X509_STORE_CTX, _: *mut c_voi
         if known.settings.server {
             return 1;
         }
+        known.expects(sys::X509_STORE_CTX_get0_cert(store));
         match known.ask(ASK_VERIFY) {
             Some(true) => 1,
             Some(false) => {

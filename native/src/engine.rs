@@ -59,8 +59,9 @@ impl Drop for Engine {
 }
 
 impl Engine {
-    /// A connection that has not begun. A client names the server in `servername`.
-    pub fn new(settings: Arc<Settings>, servername: Option<&str>) -> Result<Engine, Failure> {
+    /// A connection that has not begun. A client names the server in `servername`, and asks nobody about a certificate for
+    /// the name `expected`.
+    pub fn new(settings: Arc<Settings>, servername: Option<&str>, expected: Option<&str>) -> Result<Engine, Failure> {
         clear_queue();
         let name = servername.map(CString::new).transpose().map_err(|_| Failure::default())?;
         let state = Box::into_raw(Box::new(State::new(settings.clone())));
@@ -110,6 +111,7 @@ impl Engine {
             {
                 return Err(Failure::from_queue());
             }
+            engine.state_mut().expected = expected.map(Box::from);
             engine.watch_dh();
             Ok(engine)
         }
@@ -232,7 +234,9 @@ impl Engine {
 
     /// A handshake is done: what still has to be asked before anybody may rely on it.
     fn after_handshake(&mut self) -> Status {
-        let certificate = self.has_peer_certificate();
+        // SAFETY: the connection is live; the certificate stays its own.
+        let peer = unsafe { sys::SSL_get0_peer_certificate(self.ssl) };
+        let certificate = !peer.is_null();
         let keyed = self.note_key(certificate);
         let accepted = self.verify_result() == i64::from(sys::X509_V_OK);
         let server = self.settings.server;
@@ -249,14 +253,15 @@ impl Engine {
             return self.turn_away(alert::HANDSHAKE_FAILURE, weak);
         }
         let state = self.state_mut();
-        let asks = |question| state.asks(question) && !state.has_answer(question);
+        let asks = |state: &State, question| state.asks(question) && !state.has_answer(question);
         if state.question != 0 {
             // A client has yet to hear about its OCSP response.
             return Status::Asking;
         }
-        if server && certificate && accepted && asks(ASK_CLIENT) {
+        if server && certificate && accepted && asks(state, ASK_CLIENT) {
             state.hold(ASK_CLIENT);
-        } else if !server && asks(ASK_VERIFY) && accepted {
+        // SAFETY: the certificate is still the connection's.
+        } else if !server && accepted && asks(state, ASK_VERIFY) && !unsafe { state.expects(peer) } {
             // A session was resumed, or a key used: the hook that verifies certificates was not called.
             state.hold(ASK_VERIFY);
         } else if !state.sessions.is_empty() {
@@ -317,11 +322,6 @@ impl Engine {
     pub fn is_tls13(&self) -> bool {
         // SAFETY: the connection is live.
         unsafe { sys::SSL_version(self.ssl) >= sys::TLS1_3_VERSION }
-    }
-
-    pub fn has_peer_certificate(&self) -> bool {
-        // SAFETY: the connection is live; the certificate stays its own.
-        unsafe { !sys::SSL_get0_peer_certificate(self.ssl).is_null() }
     }
 
     /// Decrypts into `out`; the count is 0 unless the status is `Done`. OpenSSL's queue of errors must be empty, as it is

@@ -50,9 +50,9 @@ pub fn with_bytes<R>(data: &Bound<'_, PyAny>, use_bytes: impl FnOnce(&[u8]) -> R
 #[pymethods]
 impl EngineClass {
     #[new]
-    #[pyo3(signature = (settings, /, servername = None))]
-    fn new(settings: &Bound<'_, PySettings>, servername: Option<&str>) -> PyResult<Self> {
-        let engine = Engine::new(settings.get().0.clone(), servername)?;
+    #[pyo3(signature = (settings, /, servername = None, expected = None))]
+    fn new(settings: &Bound<'_, PySettings>, servername: Option<&str>, expected: Option<&str>) -> PyResult<Self> {
+        let engine = Engine::new(settings.get().0.clone(), servername, expected)?;
         Ok(EngineClass(Arc::new(Mutex::new(engine))))
     }
 

@@ -55,7 +55,7 @@ impl Listener {
         if self.connections >= self.most {
             return Accepted::Surplus(fd);
         }
-        match Engine::new(self.settings.clone(), None) {
+        match Engine::new(self.settings.clone(), None, None) {
             Ok(engine) => Accepted::Connection(Arc::new(Mutex::new(engine)), fd),
             // Without memory for an engine the connection is dropped, as if the peer had never come.
             Err(_) => Accepted::Lost,

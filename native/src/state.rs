@@ -6,6 +6,9 @@ use std::ptr::null_mut;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use foreign_types::ForeignTypeRef;
+use openssl::x509::X509Ref;
+
 use crate::alert;
 use crate::buffer::Buffer;
 use crate::context::SharedContext;
@@ -14,6 +17,7 @@ use crate::psk::Psk;
 use crate::session::Session;
 use crate::settings::Settings;
 use crate::sys;
+use crate::trust;
 
 // Questions that a handshake may stop for.
 pub const ASK_HELLO: u32 = 1;
@@ -73,6 +77,8 @@ pub struct State {
     pub secret: Option<Vec<u8>>,
 
     pub servername: Option<Box<str>>,
+    /// A client need not ask about a certificate with this DNS name, in lower case.
+    pub expected: Option<Box<str>>,
     /// What stands for the name in the context of sessions.
     pub name: Vec<u8>,
     /// Whose certificates are shown, where it is not the context in use.
@@ -131,6 +137,7 @@ impl State {
             held: false,
             secret: None,
             servername: None,
+            expected: None,
             name: Vec::new(),
             identity: None,
             hello: None,
@@ -175,6 +182,20 @@ impl State {
             return None;
         }
         Some(!self.refused)
+    }
+
+    /// Whether the certificate of a server has the expected name as it stands, so that there is nothing to ask.
+    ///
+    /// # Safety
+    /// `certificate` must be live, or null.
+    pub unsafe fn expects(&mut self, certificate: *mut sys::X509) -> bool {
+        let Some(name) = self.expected.as_deref().filter(|_| !certificate.is_null()) else { return false };
+        // SAFETY: the caller's.
+        let expected = trust::shows(unsafe { X509Ref::from_ptr(certificate) }, name);
+        if expected {
+            self.answered |= ASK_VERIFY;
+        }
+        expected
     }
 
     /// Stops what is about to leave until `question` has its answer.

@@ -7,7 +7,7 @@ use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use openssl::stack::Stack;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
-use openssl::x509::{GeneralName, X509Ref, X509};
+use openssl::x509::{GeneralName, GeneralNameRef, X509Ref, X509};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -155,23 +155,17 @@ impl TrustStore {
 /// DNS names, packed IP addresses, common names.
 pub type Names = (Vec<Vec<u8>>, Vec<Vec<u8>>, Vec<String>);
 
+/// The names of a certificate.
 ///
 /// None where there are names that cannot be read: then the common name must not stand for them.
 pub fn names(certificate: &X509Ref) -> Option<Names> {
     let mut dns = Vec::new();
     let mut addresses = Vec::new();
     for name in alternative_names(certificate)?.iter().flatten() {
-        // SAFETY: for these two types the union holds an ASN1_STRING, live as long as the name.
-        unsafe {
-            let name = &*name.as_ptr();
-            let target = match name.type_ {
-                sys::GEN_DNS => &mut dns,
-                sys::GEN_IPADD => &mut addresses,
-                _ => continue,
-            };
-            let text = name.d.cast::<sys::ASN1_STRING>();
-            let (data, length) = (sys::ASN1_STRING_get0_data(text), sys::ASN1_STRING_length(text));
-            target.push(std::slice::from_raw_parts(data, length.max(0) as usize).to_vec());
+        match name_bytes(name) {
+            Some((sys::GEN_DNS, name)) => dns.push(name.to_vec()),
+            Some((_, address)) => addresses.push(address.to_vec()),
+            None => {}
         }
     }
     let common_names = certificate
@@ -182,6 +176,27 @@ pub fn names(certificate: &X509Ref) -> Option<Names> {
     // What could not be read has left its words; they must not be taken for those of a later call.
     clear_queue();
     Some((dns, addresses, common_names))
+}
+
+/// Whether a DNS name of the certificate is `name` as it stands, but for the case of its letters. `names` finds the same one.
+pub fn shows(certificate: &X509Ref, name: &str) -> bool {
+    alternative_names(certificate).flatten().iter().flatten().any(
+        |entry| matches!(name_bytes(entry), Some((sys::GEN_DNS, found)) if found.eq_ignore_ascii_case(name.as_bytes())),
+    )
+}
+
+/// The type and the bytes of a DNS name or an IP address.
+fn name_bytes(name: &GeneralNameRef) -> Option<(c_int, &[u8])> {
+    // SAFETY: for these two types the union holds an ASN1_STRING, live as long as the name.
+    unsafe {
+        let name = &*name.as_ptr();
+        if !matches!(name.type_, sys::GEN_DNS | sys::GEN_IPADD) {
+            return None;
+        }
+        let text = name.d.cast::<sys::ASN1_STRING>();
+        let (data, length) = (sys::ASN1_STRING_get0_data(text), sys::ASN1_STRING_length(text));
+        Some((name.type_, std::slice::from_raw_parts(data, length.max(0) as usize)))
+    }
 }
 
 /// The extension subjectAltName; nothing where there is none, and None where it is broken, or there twice.

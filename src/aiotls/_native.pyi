@@ -211,7 +211,9 @@ class Session:
 class Engine:
     """One TLS connection over two ciphertext buffers."""
 
-    def __init__(self, settings: Settings, /, servername: str | None = None) -> None: ...
+    def __init__(self, settings: Settings, /, servername: str | None = None, expected: str | None = None) -> None:
+        """A client names the server in `servername`.  It does not ask (`ASK_VERIFY`) about a certificate that has
+        the very DNS name `expected`, given in lower case."""
     def feed(self, data: bytes | bytearray | memoryview, /) -> None:
         """Takes ciphertext from the peer."""
     def feed_eof(self) -> None:

@@ -33,7 +33,7 @@ from .errors import (
     option_failure,
     verification_code,
 )
-from .identity import check_server_identity, match_names
+from .identity import check_server_identity, match_names, plain_name
 from .phases import Phase, move
 from .questions import (
     CertificateQuestion,
@@ -59,6 +59,7 @@ class Connection:
         settings: What it starts with.
         servername: A client's server name indication; None sends none.
         hostname: The name or address that a client verifies the server's certificate for.
+        ask_always: Whether a client asks too when the server's certificate, verified, has the very name `hostname`.
 
     Source: SSL_new(3), BIO_s_mem(3); RFC 8446.
     """
@@ -75,9 +76,17 @@ class Connection:
         "settings",
     )
 
-    def __init__(self, settings: ConnectionSettings, *, servername: str | None = None, hostname: str = "") -> None:
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        *,
+        servername: str | None = None,
+        hostname: str = "",
+        ask_always: bool = True,
+    ) -> None:
+        expected = None if ask_always or settings.server else plain_name(hostname)
         try:
-            engine = _native.Engine(settings.native(), servername)
+            engine = _native.Engine(settings.native(), servername, expected)
         except _native.NativeError as error:
             raise from_failure(error.args[0], server=settings.server) from None
         self._begin(engine, settings, hostname)
@@ -187,7 +196,7 @@ class Connection:
         """Moves on to the phase that follows from a notice of this `kind`."""
         if kind == notices.ENDED:
             self.peer_ended = True
-        target = _PHASES.get(kind)
+        target = notices.PHASES.get(kind)
         if target is Phase.OPEN and self.phase is Phase.ENDING:
             # Our close_notify followed the handshake at once.
             return
@@ -480,14 +489,6 @@ class Connection:
         """Our own certificate; empty without one."""
         return PeerCertificate(self.engine.certificate() or b"")
 
-
-_PHASES = {
-    notices.ASKING: Phase.ASKING,
-    notices.SECURE: Phase.OPEN,
-    notices.ENDED: Phase.ENDING,
-    notices.FINISHED: Phase.ENDING,
-    notices.FAILED: Phase.FAILED,
-}
 
 _QUESTIONS: dict[int, Callable[[Connection], Question[PeerCertificate]]] = {
     Ask.HELLO: Connection._hello_question,

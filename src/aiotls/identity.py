@@ -87,6 +87,17 @@ def matches(hostname: str, dns: Iterable[str], addresses: Iterable[str], common_
     return bool(labels) and any(_match_pattern(labels, pattern) for pattern in (dns or common_names))
 
 
+def plain_name(hostname: str) -> str | None:
+    """The DNS name that a host is, in lower case and without a trailing dot; None for an address and the like.
+
+    A certificate that has this very name among its DNS names belongs to the host, whatever else it has.
+    """
+    try:
+        return ".".join(_parse_host(hostname)[1]) or None
+    except OptionError:
+        return None
+
+
 # A client asks for the same few hosts.  What is kept is short: a host that is too long is an error, and none is kept.
 @functools.lru_cache(maxsize=256)
 def _parse_host(hostname: str) -> tuple[str | None, list[str]]:

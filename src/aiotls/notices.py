@@ -15,6 +15,7 @@ from ._native import NOTICE_FAILED as FAILED
 from ._native import NOTICE_FINISHED as FINISHED
 from ._native import NOTICE_NEWS as NEWS
 from ._native import NOTICE_SECURE as SECURE
+from .phases import Phase
 
 __all__ = [
     "ACCEPTED",
@@ -28,5 +29,15 @@ __all__ = [
     "FAILED",
     "FINISHED",
     "NEWS",
+    "PHASES",
     "SECURE",
 ]
+
+PHASES = {
+    ASKING: Phase.ASKING,
+    SECURE: Phase.OPEN,
+    ENDED: Phase.ENDING,
+    FINISHED: Phase.ENDING,
+    FAILED: Phase.FAILED,
+}
+"""Where a connection stands after a notice; the others leave it where it is."""

@@ -128,7 +128,12 @@ class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
     def _open(self, stream: Any) -> None:
         options = self._options
         name = None if options.is_server else options.servername
-        self._connection = connection = Connection(self._settings(), servername=name, hostname=options.hostname)
+        self._connection = connection = Connection(
+            self._settings(),
+            servername=name,
+            hostname=options.hostname,
+            ask_always=options.check_server_identity is not None,
+        )
         if self._session_offered is not None and not self.is_server:
             connection.offer_session(self._session_offered)
         self._use_psk(connection)

@@ -70,6 +70,7 @@ class Pair:
         server: Settings of the server; with `pki.server_ec` by default.
         hostname: What the client verifies the certificate for.
         servername: What the client sends as server name.
+        ask_always: Whether the client asks about each certificate.
     """
 
     def __init__(
@@ -79,12 +80,14 @@ class Pair:
         server: dict[str, Any] | None = None,
         hostname: str = "localhost",
         servername: str | None = "localhost",
+        ask_always: bool = True,
     ) -> None:
         self.client = Side(
             aiotls.Connection(
                 _settings(server=False, **(client or {})),
                 servername=servername,
                 hostname=hostname,
+                ask_always=ask_always,
             )
         )
         self.server = Side(aiotls.Connection(_settings(server=True, **(server or {}))))
