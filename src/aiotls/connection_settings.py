@@ -84,7 +84,8 @@ class ConnectionSettings:
             self.context._native,
             (self.tickets or self.context._tickets)._native,
             server=self.server,
-            asks=self.asks if self.server else self.asks | Ask.VERIFY,
+            # As numbers: an enumeration takes its time.
+            asks=int(self.asks) if self.server else int(self.asks) | _native.ASK_VERIFY,
             request_cert=self.request_cert,
             reject_unauthorized=self.reject_unauthorized,
             alpn=self.alpn,

@@ -5,7 +5,7 @@ goes with the name that it was verified for, and with what was trusted then (CVE
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from . import _native, checks
@@ -30,6 +30,8 @@ class ClientSession:
     """Whether the server was verified."""
     data: bytes
     """OpenSSL's encoding (i2d_SSL_SESSION(3)); it holds keys."""
+    given: bytes | None = field(default=None, compare=False)
+    """What it was taken out of."""
 
     def __repr__(self) -> str:
         return f"ClientSession(hostname={self.hostname!r}, authorized={self.authorized})"
@@ -55,7 +57,7 @@ class ClientSession:
             raise OptionError(f'{option} must be what "session" or get_session gave', option=option)
         policy = data[end : end + _POLICY]
         authorized = data[end + _POLICY] == 1
-        return cls(name.decode(), policy, authorized, data[end + _POLICY + 1 :])
+        return cls(name.decode(), policy, authorized, data[end + _POLICY + 1 :], data)
 
     def counts_for(self, hostname: str, policy: bytes, *, reject_unauthorized: bool) -> bool:
         """Whether a connection to `hostname` may resume it."""
@@ -67,12 +69,16 @@ class ClientSession:
 
         `known` keeps decoded sessions: decoding one costs a good part of what resuming it saves.
         """
-        session = known.get(self.data) or _native.Session.decode(self.data)
+        # A program gives the same object each time, whose hash is known.
+        key = self.given or self.data
+        session = known.get(key)
         if session is None:
-            return
-        if len(known) >= KNOWN:
-            known.clear()
-        known[self.data] = session
+            session = _native.Session.decode(self.data)
+            if session is None:
+                return
+            if len(known) >= KNOWN:
+                known.clear()
+            known[key] = session
         engine.offer_session(session, self.authorized)
 
     @property
