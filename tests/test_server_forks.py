@@ -177,11 +177,11 @@ def test_children_of_a_running_server() -> None:
 
 
 LIVE = """
-    import asyncio, contextlib, gc, os, sys
+    import asyncio, contextlib, gc, os, socket, sys
     import aiotls
 
     CERT, KEY, CA = os.environ["TEST_CERT"], os.environ["TEST_KEY"], os.environ["TEST_CA"]
-    kept = []
+    kept, plain = [], []
 
     async def serve(socket):
         kept.append(socket)
@@ -198,8 +198,14 @@ LIVE = """
             if number % 2:
                 await client.read(1)
             kept.append(client)
-        handshaking = aiotls.connect("127.0.0.1", server.address().port, ca=CA)
+        # Handshakes that end with the loop: a client's whose server is silent, and a server's whose client is.
+        silent = socket.create_server(("127.0.0.1", 0))
+        handshaking = aiotls.connect("127.0.0.1", silent.getsockname()[1], ca=CA)
+        await handshaking.wait_for("connect")
+        plain.extend((silent, socket.create_connection(("127.0.0.1", server.address().port))))
         kept.extend((server, handshaking))
+        # And one that has not begun.
+        kept.append(aiotls.connect("127.0.0.1", silent.getsockname()[1], ca=CA))
 
     how = sys.argv[1]
     if how == "run":
@@ -220,6 +226,8 @@ LIVE = """
             for name in ("destroy", "close", "close_all_connections"):
                 with contextlib.suppress(RuntimeError):  # the loop is closed
                     getattr(each, name, lambda: None)()
+    for each in plain:
+        each.close()
     print("done")
 """
 

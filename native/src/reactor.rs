@@ -68,6 +68,8 @@ pub struct Reactor {
     slots: Slots,
     queue: VecDeque<u64>,
     corked: Vec<u64>,
+    /// Clients whose connections began in this tick.
+    begun: Vec<u64>,
     notices: Vec<(u64, Notice)>,
     pub arena: Vec<u8>,
     used: usize,
@@ -93,6 +95,7 @@ impl Reactor {
             slots: Slots::default(),
             queue: VecDeque::new(),
             corked: Vec::new(),
+            begun: Vec::new(),
             notices: Vec::new(),
             arena: vec![0; ARENA],
             used: 0,
@@ -166,31 +169,46 @@ impl Reactor {
         }
     }
 
-    /// Watches a descriptor that is being connected, until `attach` or `hang_up`.
-    pub fn dial(&mut self, fd: RawFd) -> io::Result<u64> {
-        let token = self.slots.insert(Entry::Dial(Dial { fd, told: false, hung_up: false, broken: false }));
-        self.watch(fd, token, Interest::READABLE | Interest::WRITABLE).inspect_err(|_| self.slots.remove(token))?;
+    /// Watches a descriptor that is being connected, until `begin` or `hang_up`.
+    pub fn dial(&mut self, fd: OwnedFd) -> io::Result<u64> {
+        let raw = fd.as_raw_fd();
+        let fd = Descriptor::new(fd, self.descriptors.clone());
+        let dial = Dial { fd, told: false, readable: false, hung_up: false, broken: false };
+        let token = self.slots.insert(Entry::Dial(dial));
+        self.watch(raw, token, Interest::READABLE | Interest::WRITABLE).inspect_err(|_| self.slots.remove(token))?;
         Ok(token)
     }
 
-    /// Lets a descriptor alone that was dialled and is not attached.
+    /// Closes a descriptor that was dialled and on which nothing has begun.
     pub fn hang_up(&mut self, token: u64) {
-        if let Some(dial) = self.slots.dial(token) {
-            let fd = dial.fd;
-            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        if let Some(dial) = self.slots.take_dial(token) {
+            // As in `unlisten`.
+            let _ = self.poll.registry().deregister(&mut SourceFd(&dial.fd.as_raw_fd()));
             self.slots.remove(token);
         }
     }
 
-    /// Starts a connection over a descriptor, which was `dialed` under that token, or 0.
-    pub fn attach(
-        &mut self,
-        engine: Arc<Mutex<Engine>>,
-        fd: OwnedFd,
-        listener: u64,
-        timeout: f64,
-        dialed: u64,
-    ) -> io::Result<u64> {
+    /// Starts a client's connection over a descriptor that was dialled.
+    pub fn begin(&mut self, shared: Arc<Mutex<Engine>>, timeout: f64, token: u64) {
+        let Some(dial) = self.slots.take_dial(token) else { return };
+        let mut connection = Connection::new(shared, dial.fd, 0, timeout);
+        (connection.readable, connection.hung_up, connection.broken) = (dial.readable, dial.hung_up, dial.broken);
+        connection.kicked = true;
+        // Who speaks first has nothing to read; so the first flight can leave at the end of this very tick. A function for
+        // pre-shared keys is called in the midst of a tick only.
+        let keyed = engine(&connection.engine).state().psk.is_some();
+        let at_once = self.in_tick && !keyed && !connection.readable && self.begun.len() < HANDSHAKES;
+        connection.deadline.into_iter().for_each(|deadline| self.note_deadline(deadline));
+        self.slots.put(token, Box::new(connection));
+        if at_once {
+            self.begun.push(token);
+        } else {
+            self.enqueue(token);
+        }
+    }
+
+    /// Starts a connection over a descriptor.
+    pub fn attach(&mut self, engine: Arc<Mutex<Engine>>, fd: OwnedFd, listener: u64, timeout: f64) -> io::Result<u64> {
         let raw = fd.as_raw_fd();
         let fd = Descriptor::new(fd, self.descriptors.clone());
         let mut connection = Connection::new(engine, fd, listener, timeout);
@@ -198,16 +216,8 @@ impl Reactor {
         // A client speaks first; what a server may already have been sent is found by looking.
         connection.kicked = listener == 0;
         connection.readable = listener == 0;
-        let token = if let Some(dial) = self.slots.dial(dialed) {
-            (connection.hung_up, connection.broken) = (dial.hung_up, dial.broken);
-            self.slots.put(dialed, Box::new(connection));
-            dialed
-        } else {
-            let token = self.slots.insert(Entry::Connection(Box::new(connection)));
-            self.watch(raw, token, Interest::READABLE | Interest::WRITABLE)
-                .inspect_err(|_| self.slots.remove(token))?;
-            token
-        };
+        let token = self.slots.insert(Entry::Connection(Box::new(connection)));
+        self.watch(raw, token, Interest::READABLE | Interest::WRITABLE).inspect_err(|_| self.slots.remove(token))?;
         if listener == 0 {
             self.enqueue(token);
         }

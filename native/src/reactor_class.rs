@@ -1,9 +1,11 @@
 //! The Python class `Reactor`.
 
 use std::mem;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use mio::net::TcpStream;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -169,7 +171,24 @@ impl ReactorClass {
         if fd < 0 {
             return Err(closed_descriptor());
         }
+        // SAFETY: the contract of `dial`: the caller gives up an open descriptor, also when this fails.
+        let fd = unsafe { fd::adopt(fd) };
         self.lock()?.as_mut().ok_or_else(closed)?.dial(fd).map_err(os_error)
+    }
+
+    #[pyo3(signature = (address, port, no_delay, /))]
+    fn connect(&self, address: &str, port: u16, no_delay: bool) -> PyResult<u64> {
+        let address: IpAddr = address.parse()?;
+        let stream = TcpStream::connect(SocketAddr::new(address, port)).map_err(os_error)?;
+        if no_delay {
+            fd::set_no_delay(stream.as_raw_fd());
+        }
+        self.lock()?.as_mut().ok_or_else(closed)?.dial(stream.into()).map_err(os_error)
+    }
+
+    #[pyo3(signature = (engine, token, /, *, handshake_timeout))]
+    fn begin(&self, engine: &Bound<'_, EngineClass>, token: u64, handshake_timeout: f64) -> PyResult<()> {
+        self.with((), |reactor| reactor.begin(engine.get().0.clone(), handshake_timeout, token))
     }
 
     #[pyo3(signature = (token, /))]
@@ -177,8 +196,8 @@ impl ReactorClass {
         self.with((), |reactor| reactor.hang_up(token))
     }
 
-    #[pyo3(signature = (engine, fd, /, *, handshake_timeout, dialed = 0))]
-    fn attach(&self, engine: &Bound<'_, EngineClass>, fd: RawFd, handshake_timeout: f64, dialed: u64) -> PyResult<u64> {
+    #[pyo3(signature = (engine, fd, /, *, handshake_timeout))]
+    fn attach(&self, engine: &Bound<'_, EngineClass>, fd: RawFd, handshake_timeout: f64) -> PyResult<u64> {
         if fd < 0 {
             return Err(closed_descriptor());
         }
@@ -186,7 +205,7 @@ impl ReactorClass {
         let fd = unsafe { fd::adopt(fd) };
         let mut reactor = self.lock()?;
         let reactor = reactor.as_mut().ok_or_else(closed)?;
-        reactor.attach(engine.get().0.clone(), fd, 0, handshake_timeout, dialed).map_err(os_error)
+        reactor.attach(engine.get().0.clone(), fd, 0, handshake_timeout).map_err(os_error)
     }
 
     fn poll<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {

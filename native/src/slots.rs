@@ -1,8 +1,7 @@
 //! The table of a reactor: its connections and listeners by token.
 
-use std::os::fd::RawFd;
-
 use crate::connection::{Connection, Stage};
+use crate::descriptors::Descriptor;
 use crate::listener::Listener;
 
 pub enum Entry {
@@ -14,12 +13,13 @@ pub enum Entry {
     Connection(Box<Connection>),
 }
 
-/// A descriptor that is being connected, and belongs to somebody else until then.
+/// A descriptor that is being connected.
 pub struct Dial {
-    pub fd: RawFd,
+    pub fd: Descriptor,
     /// The outcome was told.
     pub told: bool,
     /// As those of a connection.
+    pub readable: bool,
     pub hung_up: bool,
     pub broken: bool,
 }
@@ -89,10 +89,15 @@ impl Slots {
         }
     }
 
-    pub fn dial(&mut self, token: u64) -> Option<&mut Dial> {
-        match self.get(token)? {
+    /// Takes out what was dialled: a connection, or nothing, comes in its place.
+    pub fn take_dial(&mut self, token: u64) -> Option<Dial> {
+        let entry = self.get(token)?;
+        match std::mem::replace(entry, Entry::Busy) {
             Entry::Dial(dial) => Some(dial),
-            _ => None,
+            other => {
+                *entry = other;
+                None
+            }
         }
     }
 

@@ -338,11 +338,15 @@ class Reactor:
         """Connections accepted from now on start with `settings`."""
     def pause_listener(self, listener: int, paused: bool, /) -> None: ...
     def dial(self, fd: int, /) -> int:
-        """Watches `fd`, a socket that is being connected and stays the caller's: NOTICE_CONNECTED tells the outcome."""
+        """Takes `fd`, a socket that is being connected: NOTICE_CONNECTED tells the outcome."""
+    def connect(self, address: str, port: int, no_delay: bool, /) -> int:
+        """Connects to a numeric address without a zone, and watches as `dial` does."""
     def hang_up(self, token: int, /) -> None:
-        """Lets a socket alone that was dialled and is not attached."""
-    def attach(self, engine: Engine, fd: int, /, *, handshake_timeout: float, dialed: int = 0) -> int:
-        """Takes `fd`, a connected non-blocking socket, perhaps `dialed` under a token, and starts the handshake."""
+        """Closes what was dialled and has not begun."""
+    def begin(self, engine: Engine, token: int, /, *, handshake_timeout: float) -> None:
+        """Starts a client's handshake over what was dialled and is connected."""
+    def attach(self, engine: Engine, fd: int, /, *, handshake_timeout: float) -> int:
+        """Takes `fd`, a connected non-blocking socket, and starts the handshake."""
     def poll(self) -> list[tuple[int, int, object]]:
         """One tick: ``(token, notice, payload)``.  Writes made until `flush` are sent together."""
     def flush(self, everything: bool = True, /) -> tuple[list[tuple[int, int, object]], bool, float | None]:

@@ -1,16 +1,19 @@
 """connect: a TLS connection to a server."""
 
 import asyncio
+import functools
+import os
 from collections.abc import Callable
 from typing import Any, Unpack, overload
 
 from . import checks
-from .dial import dial
+from .dial import dial, known_address, not_connected
 from .errors import OptionTypeError, presentable
 from .keywords import ConnectKeywords
 from .options import ConnectOptions
 from .tls_socket import TLSSocket
 from .wires.choice import check_stream
+from .wires.reactor import LoopReactor
 
 SecureListener = Callable[[], Any]
 
@@ -69,8 +72,35 @@ def connect(*arguments: object, **options: Unpack[ConnectKeywords]) -> TLSSocket
         "path": parsed.path,
         "local_address": parsed.local_address,
     }
-    socket._dialing = loop.create_task(_dial(socket, parsed))
+    address = known_address(parsed)
+    if address is None:
+        socket._dialing = loop.create_task(_dial(socket, parsed))
+    else:
+        socket._dialing = loop.call_soon(_dial_address, socket, parsed, address)
     return socket
+
+
+def _dial_address(socket: TLSSocket, options: ConnectOptions, address: str) -> None:
+    """The usual way without a name, and without a task."""
+    socket._emit("lookup", None, address, "IPv6" if ":" in address else "IPv4", options.host)
+    if socket.destroyed:
+        return
+    told = functools.partial(_dialed, socket, options, address)
+    try:
+        reactor = LoopReactor.of(socket._loop)
+        socket._dialing = reactor.connect(address, options.port or 0, told, no_delay=options.no_delay)
+    except OSError as error:
+        socket._fail(not_connected(error, address, options))
+
+
+def _dialed(socket: TLSSocket, options: ConnectOptions, address: str, errno: int) -> None:
+    if errno:
+        error = OSError(errno, os.strerror(errno))
+        socket._fail(not_connected(error, address, options))
+        return
+    dialing, socket._dialing = socket._dialing, None
+    socket._begin(dialing)
+    socket._emit("connect")
 
 
 async def _dial(socket: TLSSocket, options: ConnectOptions) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import errno
+import functools
 import inspect
 import ipaddress
+import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,7 +17,8 @@ import aiohappyeyeballs
 from .errors import ConnectError, OptionError
 from .identity import canonical_address, is_address
 from .options import ConnectOptions
-from .wires.reactor import Dialed, LoopReactor
+from .wires.dialing import Dialing
+from .wires.reactor import LoopReactor
 
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
 LookedUp = Callable[[Exception | None, str | None, str | None, str], None]
@@ -31,7 +34,7 @@ class LookupOptions:
     """Whether all addresses are of use, or only the first."""
 
 
-async def dial(options: ConnectOptions, looked_up: LookedUp) -> socket.socket | Dialed:
+async def dial(options: ConnectOptions, looked_up: LookedUp) -> socket.socket | Dialing:
     """Connects.
 
     Args:
@@ -39,7 +42,7 @@ async def dial(options: ConnectOptions, looked_up: LookedUp) -> socket.socket | 
         looked_up: Told the outcome of the look-up: an error, or each address with its family and the host.
 
     Returns:
-        A connected, non-blocking socket; where there was one address to try, its reactor knows it already.
+        A connected, non-blocking socket; where there was one address to try, its reactor has it already.
 
     Raises:
         ConnectError: It was not possible; the attributes tell what was tried.
@@ -47,7 +50,6 @@ async def dial(options: ConnectOptions, looked_up: LookedUp) -> socket.socket | 
     if options.path is not None:
         return _dial_path(options.path)
     host = options.host or "localhost"
-    where = {"host": options.host, "port": options.port, "local_address": options.local_address}
     try:
         addresses = await _look_up(host, options)
     except Exception as error:
@@ -70,8 +72,20 @@ async def dial(options: ConnectOptions, looked_up: LookedUp) -> socket.socket | 
                 below.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return below
     except OSError as error:
-        address = str(addresses[0][4][0])
-        raise ConnectError.from_os_error(error, syscall="connect", address=address, **where) from error
+        raise not_connected(error, str(addresses[0][4][0]), options) from error
+
+
+def known_address(options: ConnectOptions) -> str | None:
+    """The one address to try, where nothing is to be looked up or bound before."""
+    if options.host is None or options.path is not None or options.local_address is not None:
+        return None
+    return canonical_address(options.host) if options.local_port is None else None
+
+
+def not_connected(error: OSError, address: str, options: ConnectOptions) -> ConnectError:
+    """The error for an address that could not be reached."""
+    where = {"host": options.host, "port": options.port, "local_address": options.local_address}
+    return ConnectError.from_os_error(error, syscall="connect", address=address, **where)
 
 
 def _dial_path(path: str) -> socket.socket:
@@ -89,7 +103,7 @@ def _dial_path(path: str) -> socket.socket:
     return below
 
 
-async def _dial_one(info: AddressInfo, options: ConnectOptions) -> Dialed:
+async def _dial_one(info: AddressInfo, options: ConnectOptions) -> Dialing:
     family, kind, protocol, _, address = info
     below = socket.socket(family, kind, protocol)
     try:
@@ -99,10 +113,24 @@ async def _dial_one(info: AddressInfo, options: ConnectOptions) -> Dialed:
         ours = _local_infos(options)
         if ours is not None:
             below.bind(_local_name(ours, family))
-        return await LoopReactor.of(asyncio.get_running_loop()).connect(below, address)
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[int] = loop.create_future()
+        dialing = LoopReactor.of(loop).dial(below, address, functools.partial(_settle, outcome))
     except BaseException:
         below.close()
         raise
+    try:
+        if errno := await outcome:
+            raise OSError(errno, os.strerror(errno))
+    except BaseException:
+        dialing.close()
+        raise
+    return dialing
+
+
+def _settle(outcome: asyncio.Future[int], errno: int) -> None:
+    if not outcome.done():
+        outcome.set_result(errno)
 
 
 def _local_name(infos: list[AddressInfo], family: int) -> tuple[Any, ...]:

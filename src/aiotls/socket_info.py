@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
     from .wires import Wire
+    from .wires.dialing import Dialing
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class SocketInfo:
     _wire: "Wire | None"
     _below: Any
     _names: dict[str, object] | None
-    _dialing: "asyncio.Task[None] | None"
+    _dialing: "asyncio.Task[None] | asyncio.Handle | Dialing | None"
     _closing: bool
     destroyed: bool
     """Whether the socket was closed, by whomever; ``"close"`` may still have to be told."""

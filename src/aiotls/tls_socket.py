@@ -20,6 +20,7 @@ from .socket_info import SocketInfo
 from .socket_waiting import SocketWaiting
 from .wires import Wire
 from .wires.choice import check_stream, close_stream, open_wire
+from .wires.dialing import Dialing
 from .wires.reactor import ReactorWire
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
         self._early: bytearray | None = None
         self._below: Any = None
         self._path_below: dict[str, Any] | None = None
-        self._dialing: asyncio.Task[None] | None = None
+        self._dialing: asyncio.Task[None] | asyncio.Handle | Dialing | None = None
         self._asking: asyncio.Task[None] | None = None
         self._ready: list[asyncio.Future[None]] | None = None
         self._renegotiations: list[asyncio.Future[None]] | None = None

@@ -1,5 +1,6 @@
 //! One tick: a look at the descriptor set, then a turn for every connection that can do something.
 
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use mio::Events;
@@ -50,14 +51,7 @@ impl Reactor {
                 continue;
             }
             connection.queued = false;
-            let gone = self.step(token, &mut connection);
-            let again = connection.kicked;
-            self.slots.put(token, connection);
-            if gone {
-                self.slots.remove(token);
-            } else if again {
-                self.enqueue(token);
-            }
+            self.turn(token, connection);
         }
         // Those that had no turn come before those that want another one.
         deferred.into_iter().rev().for_each(|token| self.queue.push_front(token));
@@ -67,6 +61,11 @@ impl Reactor {
     /// of. Without `everything`, the last flight to a peer that has ended already waits for our close_notify.
     pub fn flush(&mut self, everything: bool) -> (Vec<(u64, Notice)>, bool) {
         self.in_tick = false;
+        for token in std::mem::take(&mut self.begun) {
+            if let Some(connection) = self.slots.take(token) {
+                self.turn(token, connection);
+            }
+        }
         for token in std::mem::take(&mut self.corked) {
             let Some(mut connection) = self.slots.take(token) else { continue };
             if !everything && connection.stage == Stage::Ended && connection.pending() == 0 && !connection.ending {
@@ -109,10 +108,11 @@ impl Reactor {
                     }
                     Some(Entry::Listener(listener)) => listener.acceptable = true,
                     Some(Entry::Dial(dial)) => {
+                        dial.readable |= event.is_readable();
                         dial.hung_up |= event.is_read_closed() || event.is_error();
                         dial.broken |= event.is_error();
                         if (event.is_writable() || event.is_error()) && !std::mem::replace(&mut dial.told, true) {
-                            self.notices.push((token, Notice::Connected(fd::take_error(dial.fd))));
+                            self.notices.push((token, Notice::Connected(fd::take_error(dial.fd.as_raw_fd()))));
                         }
                         continue;
                     }
@@ -130,7 +130,7 @@ impl Reactor {
             let (timeout, announce) = (listener.handshake_timeout, listener.announce);
             match listener.accept() {
                 Accepted::Connection(engine, fd) => {
-                    if let Ok(connection) = self.attach(engine, fd, token, timeout, 0) {
+                    if let Ok(connection) = self.attach(engine, fd, token, timeout) {
                         if let Some(listener) = self.listener(token) {
                             listener.connections += 1;
                             listener.handshakes += 1;
@@ -149,7 +149,18 @@ impl Reactor {
         self.enqueue(token);
     }
 
-    /// A connection's turn. Answers whether it is gone.
+    fn turn(&mut self, token: u64, mut connection: Box<Connection>) {
+        let gone = self.step(token, &mut connection);
+        let again = connection.kicked;
+        self.slots.put(token, connection);
+        if gone {
+            self.slots.remove(token);
+        } else if again {
+            self.enqueue(token);
+        }
+    }
+
+    /// A connection does what it can. Answers whether it is gone.
     fn step(&mut self, token: u64, connection: &mut Connection) -> bool {
         let shared = connection.engine.clone();
         let mut engine = engine(&shared);

@@ -8,7 +8,8 @@ from typing import Any
 from .. import checks
 from ..connection import Connection
 from ..errors import OptionError, OptionTypeError
-from .reactor import Dialed, LoopReactor, ReactorWire
+from .dialing import Dialing
+from .reactor import LoopReactor, ReactorWire
 from .stream import Duplex, StreamPair, StreamWire
 from .transport import TransportWire
 
@@ -40,7 +41,7 @@ def open_wire(
     loop: asyncio.AbstractEventLoop, connection: Connection, stream: Any, handshake_timeout: float
 ) -> ReactorWire | TransportWire | StreamWire:
     """The wire for a stream that `check_stream` let pass, or that was dialled."""
-    if isinstance(stream, Dialed):
+    if isinstance(stream, Dialing):
         return stream.open(connection, handshake_timeout)
     if isinstance(stream, socket.socket):
         stream.setblocking(False)

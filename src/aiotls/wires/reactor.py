@@ -13,11 +13,12 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from .. import _native, notices
 from ..connection import Connection, Data
 from . import Sink
+from .dialing import Dialing
 
 _ATTRIBUTE = "_aiotls_reactor"
 
@@ -219,34 +220,44 @@ class LoopReactor:
     def forget(self, token: int) -> None:
         self._listeners.pop(token, None)
 
-    async def connect(self, sock: socket.socket, address: Any) -> "Dialed":
-        """Connects a non-blocking socket to a numeric address.
+    def connect(self, address: str, port: int, told: Callable[[int], object], *, no_delay: bool) -> Dialing:
+        """Connects to a numeric address without a zone.
 
         Raises:
-            OSError: It cannot be connected; it stays open.
+            OSError: It cannot be tried.
+        """
+        return self._dial(self.native.connect(address, port, no_delay), told)
+
+    def dial(self, sock: socket.socket, address: Any, told: Callable[[int], object]) -> Dialing:
+        """Connects a non-blocking socket, which is taken over, to a numeric address.
+
+        Raises:
+            OSError: It cannot be tried.
         """
         with suppress(BlockingIOError, InterruptedError):
             sock.connect(address)
-        token = self.native.dial(sock.fileno())
-        dialing = self._sinks[token] = Dialing(self._loop.create_future())
-        try:
-            if errno := await dialing.outcome:
-                raise OSError(errno, os.strerror(errno))
-        except BaseException:
-            self.hang_up(token)
-            raise
-        return Dialed(self, sock, token)
+        return self._dial(self.native.dial(sock.detach()), told)
+
+    def _dial(self, token: int, told: Callable[[int], object]) -> Dialing:
+        dialing = self._sinks[token] = Dialing(self, token, told)
+        return dialing
 
     def hang_up(self, token: int) -> None:
-        """Lets a socket alone that was dialled and is not attached."""
+        """Closes what was dialled and has not begun."""
         self._sinks.pop(token, None)
         self.native.hang_up(token)
 
-    def attach(
-        self, connection: Connection, sock: socket.socket, handshake_timeout: float, dialed: int = 0
-    ) -> "ReactorWire":
-        """Starts a connection over a connected socket, which is taken over; perhaps it was `dialed` under a token."""
-        token = self.native.attach(connection.engine, sock.detach(), handshake_timeout=handshake_timeout, dialed=dialed)
+    def begin(self, connection: Connection, token: int, handshake_timeout: float) -> "ReactorWire":
+        """Starts a connection over what was dialled."""
+        self.native.begin(connection.engine, token, handshake_timeout=handshake_timeout)
+        if not self._busy:
+            self.schedule()
+            self.arm()
+        return ReactorWire(self, token, connection)
+
+    def attach(self, connection: Connection, sock: socket.socket, handshake_timeout: float) -> "ReactorWire":
+        """Starts a connection over a connected socket, which is taken over."""
+        token = self.native.attach(connection.engine, sock.detach(), handshake_timeout=handshake_timeout)
         self.schedule()
         self.arm()
         return ReactorWire(self, token, connection)
@@ -265,38 +276,6 @@ class LoopReactor:
         self._sinks.clear()
         self._listeners.clear()
         self.native.abandon()
-
-
-class Dialing:
-    """Who waits for a socket to be connected."""
-
-    __slots__ = ("outcome",)
-
-    def __init__(self, outcome: asyncio.Future[int]) -> None:
-        self.outcome = outcome
-
-    def _notice(self, kind: int, payload: object) -> None:
-        if kind == notices.CONNECTED and not self.outcome.done():
-            assert isinstance(payload, int)
-            self.outcome.set_result(payload)
-
-
-class Dialed(NamedTuple):
-    """A connected socket that its reactor knows already."""
-
-    reactor: LoopReactor
-    sock: socket.socket
-    token: int
-
-    def open(self, connection: Connection, handshake_timeout: float) -> "ReactorWire":
-        """Starts a connection over it."""
-        return self.reactor.attach(connection, self.sock, handshake_timeout, self.token)
-
-    def close(self) -> None:
-        """Closes a socket on which nothing has begun."""
-        if self.sock.fileno() >= 0:
-            self.reactor.hang_up(self.token)
-            self.sock.close()
 
 
 class ReactorWire:
