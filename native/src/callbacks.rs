@@ -351,7 +351,7 @@ unsafe extern "C" fn info(ssl: *const sys::SSL, event: c_int, value: c_int) {
         let Some(state) = state(ssl) else { return };
         state.stirred = true;
         if event & sys::SSL_CB_LOOP != 0 {
-            if matches!(CStr::from_ptr(sys::SSL_state_string(ssl)).to_bytes(), b"TRCKU" | b"TRSKU") {
+            if state.secure && matches!(CStr::from_ptr(sys::SSL_state_string(ssl)).to_bytes(), b"TRCKU" | b"TRSKU") {
                 state.key_updates += 1;
             }
         } else if event == sys::SSL_CB_HANDSHAKE_START {

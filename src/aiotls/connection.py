@@ -196,15 +196,7 @@ class Connection:
         """Moves on to the phase that follows from a notice of this `kind`."""
         if kind == notices.ENDED:
             self.peer_ended = True
-        target = notices.PHASES.get(kind)
-        if target is Phase.OPEN and self.phase is Phase.ENDING:
-            # Our close_notify followed the handshake at once.
-            return
-        if target is Phase.ASKING and self.phase is not Phase.HANDSHAKE:
-            # A renegotiation asks; the phase stays.
-            return
-        if target is not None and target is not self.phase and self.phase is not Phase.CLOSED:
-            self.phase = move(self.phase, target)
+        self.phase = notices.AFTER[self.phase][kind]
 
     # ---- what the application does
 

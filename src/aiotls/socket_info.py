@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from .wires.dialing import Dialing
 
 
+# Once: on Python 3.11 it takes a while to find a member of an enumeration.
+_SECURE = frozenset({Phase.OPEN, Phase.ENDING})
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """One end of a connection, or what a server listens on.
@@ -247,7 +251,7 @@ class SocketInfo:
     def _secure_connection(self) -> Connection | None:
         """The connection once it is secure, and as long as it is not closed."""
         connection = self._connection
-        if connection is None or connection.phase not in (Phase.OPEN, Phase.ENDING):
+        if connection is None or connection.phase not in _SECURE:
             return None
         return connection
 

@@ -171,7 +171,7 @@ class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
         if self._options.psk_callback is not None:
             # It may ask for the addresses when the wire cannot be asked.
             self._names = {name: wire.get_extra_info(name) for name in ("sockname", "peername")}
-        if self.server is not None and self._connection is not None:
+        if self._listeners and self.server is not None and self._connection is not None:
             # Listeners of this very socket; those of the server are in its settings.
             self._watch(*self._listeners)
         if self._fragment:
