@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import socket as sockets
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,44 @@ async def failure_of(client: aiotls.TLSSocket) -> Any:
     assert events == []
     assert not client.connecting
     return error
+
+
+# ---- memory
+
+
+async def visit(port: int, how: str) -> "weakref.ref[aiotls.TLSSocket]":
+    """A client that has come to its end in one of several ways, with plain listeners."""
+    looked_up, secure, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    client = aiotls.connect("127.0.0.1", port, **client_options())
+    client.on("error", lambda _: None).on("lookup", lambda *_: looked_up.set())
+    client.on("secure", secure.set).on("close", lambda _: closed.set())
+    if how == "connected":
+        await secure.wait()
+        client.close()
+    elif how == "destroyed":
+        await looked_up.wait()
+        client.destroy()
+    await closed.wait()
+    return weakref.ref(client)
+
+
+@pytest.mark.parametrize("how", ["refused", "destroyed", "connected"])
+def test_no_client_has_to_be_collected(run: Run, how: str) -> None:
+    """With an address there is no task that knows the client: it is free when nobody holds it any more."""
+
+    async def main() -> None:
+        async with serving(echo) as server:
+            gc.collect()
+            gc.disable()
+            try:
+                client = await visit(refused_port() if how == "refused" else port_of(server), how)
+                for _ in range(3):
+                    await asyncio.sleep(0)
+                assert client() is None
+            finally:
+                gc.enable()
+
+    run(main)
 
 
 # ---- names

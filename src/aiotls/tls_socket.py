@@ -403,6 +403,8 @@ class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
         for task in (self._dialing, self._asking):
             if task is not None and task is not asyncio.current_task(self._loop):
                 task.cancel()
+        # It knows the socket, which must be in no cycle.
+        self._dialing = None
         if self._wire is not None:
             self._wire.close(reset)
         if self._connection is not None and not had_error:
