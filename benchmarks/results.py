@@ -115,7 +115,7 @@ class Results:
             first.versions |= other.versions
             first.missing += other.missing
             first.measurements += other.measurements
-            first.rounds = max(first.rounds, other.rounds)
+            first.rounds = min(first.rounds, other.rounds)
         first.missing = [one for one in _unique(first.missing) if one.name not in first.programs]
         return first
 
