@@ -4,6 +4,7 @@ import asyncio
 import gc
 import itertools
 import os
+import re
 import signal
 import socket as sockets
 import subprocess
@@ -43,7 +44,9 @@ def in_process(program: str, identity: Identity, *arguments: str, timeout: float
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    # How long a step takes is the machine's affair, though asyncio has a word on it.
+    words = (line for line in done.stderr.splitlines() if not re.fullmatch("Executing <.*> took .* seconds", line))
+    assert "\n".join(words) == ""
     return done.stdout
 
 

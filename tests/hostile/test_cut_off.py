@@ -127,7 +127,8 @@ def test_while_the_server_speaks(run: Run, version: ssl.TLSVersion) -> None:
                     length -= len(await loop.sock_recv(near, length))
                 cut(near, reset=True)
 
-            lengths = range(1, flight, 8)
+            # A signature of ECDSA is a few bytes longer or shorter each time.
+            lengths = range(1, flight - 8, 8)
             for start in range(0, len(lengths), BATCH):
                 await asyncio.gather(*(one(length) for length in lengths[start : start + BATCH]))
             await until(lambda: len(hurt.failed) >= len(lengths) + 1)
