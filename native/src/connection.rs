@@ -173,8 +173,8 @@ impl Connection {
                 return SHARE;
             }
             let mut waiting = std::mem::take(&mut self.waiting);
-            let taken = self.encrypt(engine, waiting.as_slice());
-            share = share.saturating_sub(taken);
+            let taken = self.encrypt(engine, &waiting.as_slice()[..waiting.len().min(share)]);
+            share -= taken;
             waiting.consume(taken);
             self.waiting = waiting;
         }

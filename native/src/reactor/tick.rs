@@ -256,8 +256,9 @@ impl Reactor {
         };
         self.tell_data(token, start);
         self.time_renegotiation(connection, engine);
-        if !engine.outgoing().is_empty() || !engine.is_busy() && connection.waits_to_write() {
-            // An answer of the protocol itself, or what waited for it.
+        let answers = !engine.outgoing().is_empty() || !engine.is_busy() && connection.waits_to_write();
+        if answers && !connection.kicked {
+            // An answer of the protocol itself, or what waited for it. Who has sent his share goes on in the next tick.
             self.cork(token, connection);
         }
         match status {
