@@ -88,6 +88,8 @@ def end(loop: asyncio.AbstractEventLoop) -> None:
 
     loop.run_until_complete(last())
     loop.run_until_complete(loop.shutdown_asyncgens())
+    # A thread that has looked up an address may not have let go of the loop yet.
+    loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
 
 
