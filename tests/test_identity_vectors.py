@@ -413,4 +413,4 @@ def test_what_turns_verification_off(given: dict[str, Any]) -> None:
     CVE-2021-22939: only False does.
     """
     options = ConnectOptions.parse({"port": 1, "ca": named.ca.cert_pem, **given})
-    assert options.reject_unauthorized is (given.get("reject_unauthorized") is not False)
+    assert options.settings.reject_unauthorized is (given.get("reject_unauthorized") is not False)

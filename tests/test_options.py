@@ -5,6 +5,7 @@ import math
 import pathlib
 import socket
 import ssl
+import weakref
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from aiotls.context_options import ContextOptions
 from aiotls.defaults import defaults
 from aiotls.errors import OptionError
 from aiotls.options import ConnectOptions, ServerOptions, SocketOptions
+from tests.support.pki import named
 
 
 def connect(**keywords: Any) -> ConnectOptions:
@@ -62,12 +64,12 @@ class TestConnect:
         options = connect()
         assert (options.host, options.port, options.path, options.socket) == (None, 443, None, None)
         assert (options.hostname, options.servername) == ("localhost", "localhost")
-        assert options.reject_unauthorized is True
-        assert options.request_cert is False
+        assert options.settings.reject_unauthorized is True
+        assert options.settings.request_cert is False
         assert options.is_server is False
         assert (options.handshake_timeout, options.high_water_mark, options.timeout) == (120.0, 65536, None)
         assert options.allow_half_open is None
-        assert options.alpn == b""
+        assert options.settings.alpn == b""
         assert options.require_close_notify is False
         assert (options.auto_select_family, options.auto_select_family_attempt_timeout) == (True, 0.25)
         assert (options.lookup, options.family, options.local_address, options.local_port) == (None, None, None, None)
@@ -157,14 +159,14 @@ class TestConnect:
 
     @pytest.mark.parametrize(("given", "verified"), [(True, True), (None, True), (0, True), ("", True), (False, False)])
     def test_only_false_turns_verification_off(self, given: Any, verified: bool) -> None:
-        assert connect(reject_unauthorized=given).reject_unauthorized is verified
+        assert connect(reject_unauthorized=given).settings.reject_unauthorized is verified
 
     def test_check_server_identity(self) -> None:
         assert connect(check_server_identity=print).check_server_identity is print
         refused(connect_parse, "ERR_INVALID_ARG_TYPE", "check_server_identity", port=1, check_server_identity=False)
 
     def test_alpn(self) -> None:
-        assert connect(alpn_protocols=["h2", b"http/1.1"]).alpn == b"\x02h2\x08http/1.1"
+        assert connect(alpn_protocols=["h2", b"http/1.1"]).settings.alpn == b"\x02h2\x08http/1.1"
         refused(connect_parse, "ERR_INVALID_ARG_TYPE", "alpn_protocols", port=1, alpn_protocols="h2")
 
 
@@ -217,13 +219,13 @@ class TestServer:
     def test_defaults(self) -> None:
         options = ServerOptions.parse({})
         assert options.is_server is True
-        assert (options.request_cert, options.reject_unauthorized) == (False, True)
-        assert (options.pause_on_connect, options.request_cert) == (False, False)
+        assert (options.settings.request_cert, options.settings.reject_unauthorized) == (False, True)
+        assert (options.pause_on_connect, options.settings.request_cert) == (False, False)
         assert (options.hostname, options.servername) == ("", None)
 
     def test_values(self) -> None:
         options = ServerOptions.parse({"request_cert": True, "pause_on_connect": True})
-        assert (options.request_cert, options.pause_on_connect) == (True, True)
+        assert (options.settings.request_cert, options.pause_on_connect) == (True, True)
 
     def test_a_bad_value(self) -> None:
         refused(ServerOptions.parse, "ERR_INVALID_ARG_TYPE", "request_cert", request_cert=1)
@@ -237,17 +239,86 @@ class TestSocket:
         refused(SocketOptions.parse, "ERR_INVALID_ARG_TYPE", "is_server", is_server="yes")
 
 
+class TestShared:
+    """Clients that ask for the same share their options, as long as one of them lives."""
+
+    CONTEXT = create_secure_context()
+
+    def given(self, **keywords: Any) -> dict[str, Any]:
+        return {"host": "localhost", "secure_context": self.CONTEXT, "check_server_identity": refused, **keywords}
+
+    def test_the_same_again(self) -> None:
+        first = connect(**self.given(timeout=1.5, servername=None))
+        assert connect(**self.given(timeout=1.5, servername=None)) is first
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"host": "127.0.0.1"},
+            {"port": 444},
+            {"secure_context": create_secure_context()},
+            {"check_server_identity": connect},
+            {"timeout": 2.0},
+            {"reject_unauthorized": False},
+        ],
+    )
+    def test_what_differs(self, other: dict[str, Any]) -> None:
+        first = connect(**self.given(timeout=1.0))
+        second = connect(**self.given(timeout=1.0) | other)
+        assert first != second
+        assert first == connect(**self.given(timeout=1.0))
+
+    def test_what_is_only_equal(self) -> None:
+        kept = connect(**self.given(port=1, reject_unauthorized=False))
+        assert kept.settings.reject_unauthorized is False
+        assert connect(**self.given(port=1, reject_unauthorized=0)).settings.reject_unauthorized is True
+        refused(connect_parse, "ERR_INVALID_ARG_TYPE", "port", **self.given(port=True, reject_unauthorized=False))
+
+    def test_what_can_change(self) -> None:
+        protocols = ["h2"]
+        kept = connect(**self.given(alpn_protocols=protocols))
+        protocols[0] = "http/1.1"
+        assert kept.settings.alpn == b"\x02h2"
+        assert connect(**self.given(alpn_protocols=protocols)).settings.alpn == b"\x08http/1.1"
+
+    def test_defaults(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kept = connect(**self.given())
+        monkeypatch.setattr(defaults, "client_reneg_limit", 7)
+        assert (kept.settings.reneg_limit, connect(**self.given()).settings.reneg_limit) == (3, 7)
+
+    def test_each_its_own_context(self, tmp_path: pathlib.Path) -> None:
+        """Where none is given, files are read each time."""
+        (path := tmp_path / "ca.pem").write_bytes(named.ca.cert_pem)
+        first = connect(ca=path)
+        assert connect(ca=path).settings.context is not first.settings.context
+        path.write_text("no certificate any more")
+        with pytest.raises(OptionError, match="ca"):
+            connect(ca=path)
+
+    def test_nothing_is_kept(self) -> None:
+        def check(hostname: str, certificate: object) -> None: ...
+
+        options = connect(**self.given(check_server_identity=check))
+        known = weakref.ref(options), weakref.ref(check)
+        del options, check
+        assert [kept() for kept in known] == [None, None]
+
+    def test_a_wrong_option_is_refused_again(self) -> None:
+        for _ in range(2):
+            refused(connect_parse, "ERR_INVALID_ARG_TYPE", "timeout", **self.given(port=1, timeout="1"))
+
+
 class TestSecureContext:
     def test_it_is_made_at_once(self) -> None:
-        assert isinstance(connect().secure_context, SecureContext)
+        assert isinstance(connect().settings.context, SecureContext)
         with pytest.raises(OptionError) as caught:
             connect(ciphers="rick-128-roll")
         assert caught.value.code == "ERR_SSL_NO_CIPHER_MATCH"
 
     def test_one_that_is_given_is_used(self) -> None:
         context = create_secure_context()
-        assert connect(secure_context=context).secure_context is context
-        assert connect(secure_context=context, ca=None, ciphers=None).secure_context is context
+        assert connect(secure_context=context).settings.context is context
+        assert connect(secure_context=context, ca=None, ciphers=None).settings.context is context
 
     @pytest.mark.parametrize("option", ["ca", "ciphers", "min_version"])
     def test_its_options_may_not_stand_beside_it(self, option: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import weakref
 from collections.abc import Callable, Container
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from . import checks
@@ -12,7 +13,6 @@ from .connection import Connection
 from .connection_settings import Ask, ConnectionSettings
 from .context import SecureContext
 from .errors import OptionTypeError, ProtocolError, StateError, presentable
-from .options import SocketOptions
 from .psk import PSK, check_key
 from .questions import CertificateQuestion, ClientQuestion, HelloQuestion, Question, SessionQuestion, VerifyQuestion
 from .tickets import TicketKeyRing
@@ -30,46 +30,32 @@ class NamedContext(NamedTuple):
     reject_unauthorized: bool | None
 
 
-def connection_settings(
-    options: SocketOptions, events: Container[str], *, named: bool = False, tickets: TicketKeyRing | None = None
+def settings_with(
+    settings: ConnectionSettings, events: Container[str], *, named: bool = False, tickets: TicketKeyRing | None = None
 ) -> ConnectionSettings:
-    """What connections start with.
+    """What connections start with, with what listeners add to it.
 
     Args:
-        options: What was asked for.
+        settings: What follows from the options.
         events: The events that have listeners.
         named: Whether a server has contexts for some names.
         tickets: The keys of a server, where they are not those of its context.
     """
-    asks = Ask.TRACE if options.enable_trace else Ask.NOTHING
+    asks = settings.asks
     if "keylog" in events:
         asks |= Ask.KEYLOG
-    if options.is_server:
-        if named or options.sni_callback or options.alpn_callback or "resume_session" in events:
+    if settings.server:
+        if named or "resume_session" in events:
             asks |= Ask.HELLO
         if "ocsp_request" in events:
             asks |= Ask.CERTIFICATE
         if "new_session" in events:
             asks |= Ask.SESSION
-        if options.check_client_identity is not None:
-            asks |= Ask.CLIENT
-    else:
-        if options.request_ocsp:
-            asks |= Ask.STAPLE
-        if "session" in events:
-            asks |= Ask.TICKETS
-    return ConnectionSettings(
-        context=options.secure_context,
-        server=options.is_server,
-        asks=asks,
-        request_cert=options.request_cert,
-        reject_unauthorized=options.reject_unauthorized,
-        alpn=options.alpn,
-        tickets=tickets,
-        reneg_limit=options.client_reneg_limit,
-        reneg_window=options.client_reneg_window,
-        min_dh_size=options.min_dh_size,
-    )
+    elif "session" in events:
+        asks |= Ask.TICKETS
+    if asks == settings.asks and tickets is settings.tickets:
+        return settings
+    return replace(settings, asks=asks, tickets=tickets)
 
 
 def conversation(socket: "TLSSocket", connection: Connection, question: Question[PeerCertificate]) -> Talk:

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Unpack, overload
 
 from . import checks
@@ -11,6 +11,7 @@ from .dial import dial, known_address, not_connected
 from .errors import OptionTypeError, presentable
 from .keywords import ConnectKeywords
 from .options import ConnectOptions
+from .session import ClientSession
 from .tls_socket import TLSSocket
 from .wires.choice import check_stream
 from .wires.reactor import LoopReactor
@@ -55,12 +56,14 @@ def connect(*arguments: object, **options: Unpack[ConnectKeywords]) -> TLSSocket
     Source: RFC 8446, RFC 5246; Node.js, tls.connect.
     """
     keywords, listener = _positional(arguments, dict(options))
+    session = keywords.pop("session", None)
+    offered = None if session is None else ClientSession.decode("session", session)
     parsed = ConnectOptions.parse(keywords)
     if parsed.socket is not None:
         check_stream(parsed.socket, "socket")
     loop = asyncio.get_running_loop()
     socket = TLSSocket.__new__(TLSSocket)
-    socket._prepare(parsed, loop)
+    socket._prepare(parsed, loop, session=offered)
     if listener is not None:
         socket.once("secure_connect", listener)
     if parsed.socket is not None:
@@ -127,21 +130,18 @@ async def _dial(socket: TLSSocket, options: ConnectOptions) -> None:
 
 
 def _positional(
-    arguments: tuple[object, ...], keywords: dict[str, Any]
+    arguments: Sequence[object], keywords: dict[str, Any]
 ) -> tuple[dict[str, Any], Callable[..., Any] | None]:
     """Host and port in either order, told apart by their types."""
-    rest = list(arguments)
-    listener = rest.pop() if rest and callable(rest[-1]) else None
-    given: dict[str, object] = {}
-    if rest and isinstance(rest[0], int) and not isinstance(rest[0], bool):
-        given = dict(zip(("port", "host"), rest, strict=False))
-    else:
-        given = dict(zip(("host", "port"), rest, strict=False))
-    if len(rest) > 2:
-        raise OptionTypeError(f"connect takes a host and a port, not {checks.describe(rest[2])}", option="host")
-    for option, value in given.items():
+    listener = None
+    if arguments and callable(arguments[-1]):
+        listener, arguments = arguments[-1], arguments[:-1]
+    if len(arguments) > 2:
+        raise OptionTypeError(f"connect takes a host and a port, not {checks.describe(arguments[2])}", option="host")
+    port_first = arguments and isinstance(arguments[0], int) and not isinstance(arguments[0], bool)
+    for option, value in zip(("port", "host") if port_first else ("host", "port"), arguments, strict=False):
         if option in keywords:
             raise OptionTypeError(f"connect got {option} twice", option=option)
         if value is not None:
             keywords[option] = value
-    return keywords, listener if callable(listener) else None
+    return keywords, listener

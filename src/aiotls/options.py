@@ -1,17 +1,20 @@
 """The options of connections, clients and servers, parsed once into frozen values.
 
 Later layers take these values; they never see the keywords again.  The secure context is made here too, so that a
-wrong key or cipher shows before anything is opened.
+wrong key or cipher shows before anything is opened.  Many connections may have the same options; the session that a
+client offers is of one connection, and no part of them.
 """
 
 import os
 import sys
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import FunctionType, MethodType, NoneType
 from typing import Any, Self, TypeAlias
 
 from . import alpn, checks
-from .connection_settings import MIN_DH_SIZE
+from .connection_settings import MIN_DH_SIZE, Ask, ConnectionSettings
 from .context import SecureContext
 from .context_options import ContextOptions
 from .defaults import defaults
@@ -19,7 +22,6 @@ from .errors import OptionError, OptionTypeError
 from .identity import ascii_hostname, is_address
 from .keywords import CONTEXT_NAMES, ConnectKeywords, ServerKeywords, WrapKeywords, check_names
 from .onread import OnReadOption
-from .session import ClientSession
 
 HIGH_WATER_MARK = 65536
 """The default of `high_water_mark`, in bytes."""
@@ -35,12 +37,8 @@ CLOSE_TIMEOUT = 30.0
 class SocketOptions:
     """What every TLS connection has, whatever carries it."""
 
-    is_server: bool
-    secure_context: SecureContext
-    alpn: bytes = b""
-    """Application protocols in wire form; empty for no extension."""
-    request_cert: bool = False
-    reject_unauthorized: bool = True
+    settings: ConnectionSettings
+    """What the connection starts with; listeners may add to it."""
     servername: str | None = None
     """The name for the SNI extension, ASCII; None sends none."""
     hostname: str = ""
@@ -52,15 +50,6 @@ class SocketOptions:
     alpn_callback: Callable[..., Any] | None = None
     psk_callback: Callable[..., Any] | None = None
     psk_identity_hint: str | None = None
-    session: ClientSession | None = None
-    """What a client offers to resume."""
-    request_ocsp: bool = False
-    min_dh_size: int = MIN_DH_SIZE
-    """The smallest ephemeral DH key, in bits, that a client takes from its server."""
-    enable_trace: bool = False
-    client_reneg_limit: int
-    client_reneg_window: float
-    """In seconds."""
     require_close_notify: bool = False
     handshake_timeout: float = HANDSHAKE_TIMEOUT
     close_timeout: float = CLOSE_TIMEOUT
@@ -75,6 +64,11 @@ class SocketOptions:
     keep_alive: bool = False
     keep_alive_initial_delay: float = 0.0
 
+    @property
+    def is_server(self) -> bool:
+        """Which side it is."""
+        return self.settings.server
+
     @classmethod
     def parse(cls, keywords: Mapping[str, object]) -> Self:
         """Checks the keywords of `TLSSocket`: `WrapKeywords`.
@@ -88,9 +82,9 @@ class SocketOptions:
         return cls(**_fields(keywords, _SOCKET_CHECKS, host, server=server, function="TLSSocket"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class ConnectOptions(SocketOptions):
-    """What `connect` was asked for."""
+    """What `connect` was asked for; connections that ask for the same share them."""
 
     host: str | None = None
     """Where to connect to, ASCII; None when it was not given, which means localhost."""
@@ -108,12 +102,22 @@ class ConnectOptions(SocketOptions):
     auto_select_family_attempt_timeout: float = 0.25
 
     @classmethod
-    def parse(cls, keywords: Mapping[str, object]) -> Self:
+    def parse(cls, keywords: Mapping[str, object]) -> "ConnectOptions":
         """Checks the keywords of `connect`: `ConnectKeywords`.
 
         Raises:
             OptionError: An option is unknown, has a wrong type or a wrong value; the error names it.
         """
+        likeness = _likeness(keywords)
+        options = None if likeness is None else _IN_USE.get(likeness)
+        if options is None:
+            options = cls._parse_anew(keywords)
+            if likeness is not None:
+                _IN_USE[likeness] = options
+        return options
+
+    @classmethod
+    def _parse_anew(cls, keywords: Mapping[str, object]) -> "ConnectOptions":
         check_names(keywords, ConnectKeywords.__optional_keys__, "connect")
         if keywords.get("port") is None and keywords.get("path") is None and keywords.get("socket") is None:
             raise OptionTypeError("connect needs a port, a path or a socket", option="port", code="ERR_MISSING_ARGS")
@@ -141,6 +145,20 @@ class ServerOptions(SocketOptions):
         return cls(**_fields(keywords, _SERVER_CHECKS, None, server=True, function="create_server"))
 
 
+def _likeness(keywords: Mapping[str, object]) -> tuple[object, ...] | None:
+    """What is the same for the same options, and for no others; None where that cannot be told.
+
+    Values that can change are not told, and neither are options of the context: they may be secret, or files.
+    """
+    if keywords.get("secure_context") is None:
+        return None
+    kinds = tuple(map(type, keywords.values()))
+    if not _UNCHANGING.issuperset(kinds):
+        return None
+    # With their types, because True == 1.
+    return (*keywords.items(), kinds, defaults.client_reneg_limit, defaults.client_reneg_window)
+
+
 def _fields(
     keywords: Mapping[str, object], table: "_Checks", host: str | None, *, server: bool, function: str
 ) -> dict[str, Any]:
@@ -156,19 +174,34 @@ def _fields(
             option="alpn_callback",
             code="ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS",
         )
-    if "min_dh_size" in keywords:
-        # Not in the table: None is refused here.
-        fields["min_dh_size"] = checks.integer("min_dh_size", keywords["min_dh_size"], 1, 2**31 - 1)
     if not server:
         fields["hostname"], fields["servername"] = _host_names(keywords, host)
-    fields["is_server"] = server
-    fields["alpn"] = alpn.to_wire(keywords.get("alpn_protocols"))
-    # Only False turns verification off: None, 0 and the like must not, by an accident in somebody's program.
-    fields["reject_unauthorized"] = keywords.get("reject_unauthorized") is not False
-    fields["client_reneg_limit"] = defaults.client_reneg_limit
-    fields["client_reneg_window"] = defaults.client_reneg_window
-    fields["secure_context"] = _secure_context(keywords, server, function)
+    fields["settings"] = ConnectionSettings(
+        server=server,
+        asks=_asks(fields, server),
+        request_cert=fields.pop("request_cert", False),
+        # Only False turns verification off: None, 0 and the like must not, by an accident in somebody's program.
+        reject_unauthorized=keywords.get("reject_unauthorized") is not False,
+        alpn=alpn.to_wire(keywords.get("alpn_protocols")),
+        reneg_limit=defaults.client_reneg_limit,
+        reneg_window=defaults.client_reneg_window,
+        # None is refused here.
+        min_dh_size=checks.integer("min_dh_size", keywords.get("min_dh_size", MIN_DH_SIZE), 1, 2**31 - 1),
+        context=_secure_context(keywords, server, function),
+    )
     return fields
+
+
+def _asks(fields: dict[str, Any], server: bool) -> Ask:
+    """What the handshake has to stop for, and what is collected."""
+    asks = Ask.TRACE if fields.pop("enable_trace", False) else Ask.NOTHING
+    if fields.pop("request_ocsp", False) and not server:
+        asks |= Ask.STAPLE
+    if server and ("sni_callback" in fields or "alpn_callback" in fields):
+        asks |= Ask.HELLO
+    if server and "check_client_identity" in fields:
+        asks |= Ask.CLIENT
+    return asks
 
 
 def _host_names(keywords: Mapping[str, object], host: str | None) -> tuple[str, str | None]:
@@ -273,6 +306,10 @@ def _family(option: str, value: object) -> int | None:
     return number or None
 
 
+_UNCHANGING = frozenset({str, int, float, bool, NoneType, FunctionType, MethodType, SecureContext})
+# The options of connections that there are, so that the next one does not parse the same again.
+_IN_USE: weakref.WeakValueDictionary[tuple[object, ...], ConnectOptions] = weakref.WeakValueDictionary()
+
 _FAMILIES = {"AF_UNSPEC": 0, "AF_INET": 4, "AF_INET6": 6}
 
 _Checks: TypeAlias = dict[str, Callable[[str, object], Any]]
@@ -286,7 +323,6 @@ _SOCKET_CHECKS: _Checks = {
     "alpn_callback": checks.function,
     "psk_callback": checks.function,
     "psk_identity_hint": checks.text,
-    "session": ClientSession.decode,
     "request_ocsp": checks.boolean,
     "enable_trace": checks.boolean,
     "require_close_notify": checks.boolean,

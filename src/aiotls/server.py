@@ -271,7 +271,7 @@ class Server(ServerEvents, ServerPolicy):
     def _new_socket(self) -> TLSSocket:
         assert self._loop is not None
         tls = TLSSocket.__new__(TLSSocket)
-        tls._prepare(self._options, self._loop, self)
+        tls._prepare(self._options, self._loop, server=self)
         self._sockets.add(tls)
         return tls
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Self, Unpack
 
 from . import checks
-from .answering import NamedContext, connection_settings
+from .answering import NamedContext, settings_with
 from .connection_settings import ConnectionSettings
 from .context import SecureContext
 from .context_options import ContextOptions
@@ -29,7 +29,7 @@ class ServerPolicy(Emitter):
         self._options = options
         self._names: SniTable[NamedContext] = SniTable()
         self._most = options.max_connections
-        self._tickets = options.secure_context._tickets
+        self._tickets = options.settings.context._tickets
         self._tickets.follow(self._tickets_rotated)
         self._settings = self._current_settings()
 
@@ -123,7 +123,7 @@ class ServerPolicy(Emitter):
         new = _context(context, options, "set_secure_context")
         if options.get("ticket_keys") is not None:
             self._use_tickets(new._tickets)
-        self._options = replace(self._options, secure_context=new)
+        self._options = replace(self._options, settings=replace(self._options.settings, context=new))
         self._renew()
 
     def get_ticket_keys(self) -> bytes:
@@ -168,7 +168,8 @@ class ServerPolicy(Emitter):
         self._settings = self._current_settings()
 
     def _current_settings(self) -> ConnectionSettings:
-        return connection_settings(self._options, self._listeners, named=bool(self._names), tickets=self._tickets)
+        named = bool(self._names)
+        return settings_with(self._options.settings, self._listeners, named=named, tickets=self._tickets)
 
 
 def _context(

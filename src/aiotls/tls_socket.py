@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack, get_args
 
 from . import checks, notices
-from .answering import PskAsker, connection_settings, conversation
+from .answering import PskAsker, conversation, settings_with
 from .asking import converse
 from .connection import Connection
 from .connection_settings import Ask, ConnectionSettings
@@ -62,15 +62,23 @@ class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
     )
 
     def __init__(self, stream: Any, **options: Unpack[WrapKeywords]) -> None:
-        self._prepare(SocketOptions.parse(options), asyncio.get_running_loop())
+        session = checks.optional(options, "session", ClientSession.decode)
+        self._prepare(SocketOptions.parse(options), asyncio.get_running_loop(), session=session)
         check_stream(stream)
         self._wrap(stream)
 
-    def _prepare(self, options: SocketOptions, loop: asyncio.AbstractEventLoop, server: "Server | None" = None) -> None:
+    def _prepare(
+        self,
+        options: SocketOptions,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        server: "Server | None" = None,
+        session: ClientSession | None = None,
+    ) -> None:
         """The state before there is a connection."""
         Duplex.__init__(self, loop, options.high_water_mark, options.onread)
         self._options = options
-        self.is_server = options.is_server
+        self.is_server = options.settings.server
         self.server = server
         self.allow_half_open = bool(options.allow_half_open)
         self.truncated = False
@@ -86,7 +94,7 @@ class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
         self._ready: list[asyncio.Future[None]] | None = None
         self._renegotiations: list[asyncio.Future[None]] | None = None
         self._session: ClientSession | None = None
-        self._session_offered = options.session
+        self._session_offered = session
         # Sessions of TLS 1.2 come before the connection is secure.
         self._sessions_waiting: list[bytes] | None = None
         self._secured_once = False
@@ -128,7 +136,7 @@ class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
 
     def _open(self, stream: Any) -> None:
         options = self._options
-        name = None if options.is_server else options.servername
+        name = None if self.is_server else options.servername
         self._connection = connection = Connection(
             self._settings(),
             servername=name,
@@ -146,7 +154,7 @@ class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
     def _settings(self) -> ConnectionSettings:
         if self.server is not None:
             return self.server._settings
-        return connection_settings(self._options, self._listeners)
+        return settings_with(self._options.settings, self._listeners)
 
     def _accept(self, wire: ReactorWire, settings: ConnectionSettings) -> None:
         """Begins with a connection that a reactor has accepted."""
@@ -280,17 +288,15 @@ class TLSSocket(SocketEvents, SocketInfo, SocketWaiting):
         connection.note(notices.ASKING)
         if self._options.check_server_identity is None and connection.engine.question == Ask.VERIFY:
             # The usual case: nobody of the user's is asked, so the certificate need not be decoded.
-            self._answer(self._identity_refusal(connection))
+            try:
+                refusal: Exception | None = connection.check_identity()
+            except Exception as error:
+                refusal = error
+            self._answer(refusal)
             return
         question = connection.question
         if question is not None:
             self._asking = converse(self._loop, conversation(self, connection, question), self._answer, self.destroy)
-
-    def _identity_refusal(self, connection: Connection) -> Exception | None:
-        try:
-            return connection.check_identity()
-        except Exception as error:
-            return error
 
     def _answer(self, refusal: Exception | None) -> None:
         if self.destroyed or self._connection is None or self._wire is None:
