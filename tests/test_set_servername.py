@@ -72,6 +72,28 @@ def test_a_name_that_the_certificate_does_not_have(run: Run, version: str) -> No
 
 
 @by_version
+def test_other_clients_keep_theirs(run: Run, version: str) -> None:
+    """Clients that were given the same options have nothing else in common."""
+
+    async def main() -> None:
+        names: list[Any] = []
+        async with serving(named_to(names), max_version=version) as server:
+            context = aiotls.create_secure_context(ca=named.ca.cert_pem)
+            clients = [
+                aiotls.connect("127.0.0.1", port_of(server), servername="localhost", secure_context=context)
+                for _ in range(3)
+            ]
+            clients[1].set_servername("www.example.com")
+            for client, name in zip(clients, ("localhost", "www.example.com", "localhost"), strict=True):
+                async with client:
+                    assert client.servername == name
+                    assert await client.read() == b"hello"
+        assert sorted(names) == ["localhost", "localhost", "www.example.com"]
+
+    run(main)
+
+
+@by_version
 def test_the_server_chooses_by_it(run: Run, version: str) -> None:
     """The certificate that was added for the name is shown."""
 
