@@ -13,9 +13,11 @@ use crate::fd::{self, Transfer};
 /// the processor's cache and to leave little behind when the descriptor is full.
 const BATCH: usize = 128 * 1024;
 /// OpenSSL's largest record.
-const RECORD: usize = 16 * 1024;
-/// The most that one connection encrypts and sends before others have their turn.
-const SHARE: usize = 1024 * 1024;
+pub const RECORD: usize = 16 * 1024;
+/// The most that one connection encrypts and sends before others have their turn; see `SHARE` of the reactor.
+const SHARE: usize = 128 * 1024;
+/// Ciphertext that has not left, far more than a batch: a peer for whom so much waits does not read.
+const UNREAD: usize = 1024 * 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -182,7 +184,7 @@ impl Connection {
 
     /// Whether more may be taken from the peer: one that makes us answer and reads nothing must not fill our memory.
     pub fn may_pull(&self, engine: &Engine) -> bool {
-        self.readable && engine.state().outgoing.len() < SHARE
+        self.readable && engine.state().outgoing.len() < UNREAD
     }
 
     fn may_write(&self, engine: &Engine) -> bool {
@@ -210,15 +212,15 @@ impl Connection {
         self.encrypted = self.encrypted.min(engine.outgoing().len());
     }
 
-    /// One `recv` of as many records as there are, into memory that all connections share.
-    pub fn pull(&mut self, engine: &mut Engine) {
+    /// One `recv` of as many records as there are, but at most so many bytes, into memory that all connections share.
+    pub fn pull(&mut self, engine: &mut Engine, most: usize) {
         let buffer = engine.state_mut().incoming.tail();
-        let space = buffer.capacity() - buffer.len();
+        let space = most.min(buffer.capacity() - buffer.len());
         if space == 0 {
             // There is more, but asking for no bytes would look like the end.
             return;
         }
-        match fd::receive(self.fd(), buffer) {
+        match fd::receive(self.fd(), buffer, space) {
             Transfer::Moved(0) => {
                 self.readable = false;
                 engine.feed_eof();
@@ -263,7 +265,7 @@ impl Connection {
             self.finished = true;
         }
         if self.readable {
-            match fd::receive(self.fd(), scratch) {
+            match fd::receive(self.fd(), scratch, scratch.capacity()) {
                 Transfer::Moved(0) | Transfer::Failed(_) => return true,
                 // A peer that goes on sending has its turn like everybody else.
                 Transfer::Moved(_) => self.kicked = true,

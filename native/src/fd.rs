@@ -39,10 +39,10 @@ fn outcome(mut call: impl FnMut() -> isize) -> Transfer {
     }
 }
 
-/// Fills the spare capacity of `buffer`, which must not be empty, in one call. `Moved(0)` is the end of the stream.
-pub fn receive(fd: RawFd, buffer: &mut Vec<u8>) -> Transfer {
+/// Adds at most `most` bytes, which must not be none, to what `buffer` has room for. `Moved(0)` is the end of the stream.
+pub fn receive(fd: RawFd, buffer: &mut Vec<u8>, most: usize) -> Transfer {
     let spare = buffer.spare_capacity_mut();
-    let (start, length) = (spare.as_mut_ptr(), spare.len());
+    let (start, length) = (spare.as_mut_ptr(), spare.len().min(most));
     // SAFETY: `spare` is writable for its length.
     let transfer = outcome(|| unsafe { libc::recv(fd, start.cast(), length, 0) });
     if let Transfer::Moved(count) = transfer {

@@ -23,13 +23,14 @@ use crate::slots::{Dial, Entry, Slots};
 
 /// Ciphertext taken from the kernel in one call.
 const SCRATCH: usize = 128 * 1024;
-/// Plaintext of one connection in one tick, and of all of them.
-const SHARE: usize = 256 * 1024;
-const ARENA: usize = 1024 * 1024;
+/// Plaintext of one connection in one tick, and of all of them: so little that it is still in the processor's cache when
+/// it is copied, and that the kernel's buffers of the other connections do not fill up meanwhile.
+const SHARE: usize = 128 * 1024;
+const ARENA: usize = 256 * 1024;
 /// So much plaintext in one round of a tick makes another round worth while.
 const BULK: usize = 16 * 1024;
 /// Plaintext that waited and is sent in one tick, of all connections, before the others wait for the next one.
-const SENDING: usize = 4 * 1024 * 1024;
+const SENDING: usize = 256 * 1024;
 /// Ciphertext is taken so often in one turn at most: records need not hold any plaintext.
 const PULLS: usize = 4;
 /// Handshakes worked on in one tick: each costs about as much as a tick of anything else.

@@ -12,10 +12,10 @@ from aiotls import _native
 from tests.native.test_reactor import Driver, attach, listening, settings
 from tests.reactor.remote import Remote, accepted, pattern, stream_pair
 
-SHARE, ARENA = 2**18, 2**20
+SHARE, ARENA = 2**17, 2**18
 """The plaintext of one connection in a tick, and of all (`reactor.rs`)."""
 ACCEPTS, HANDSHAKES = 64, 16
-SENDS, SENDING = 2**20, 2**22
+SENDS, SENDING = 2**17, 2**18
 """What one connection may send in a tick, and all of them."""
 
 
@@ -70,7 +70,7 @@ def busy(ticks: Ticks, held: ExitStack, count: int, size: int = 3 * 2**20) -> li
 
 
 def test_a_share_is_all_that_one_gets(ticks: Ticks, held: ExitStack) -> None:
-    """A connection alone gets 256 KiB in a tick and no more, and wants the next one at once."""
+    """A connection alone gets 128 KiB in a tick and no more, and wants the next one at once."""
     (token,) = busy(ticks, held, 1)
     while len(ticks.data(token)) < 3 * 2**20:
         assert 0 < ticks.tick()[token] <= SHARE
@@ -79,7 +79,7 @@ def test_a_share_is_all_that_one_gets(ticks: Ticks, held: ExitStack) -> None:
 
 @pytest.mark.parametrize("count", [2, 4, 5, 9])
 def test_busy_ones_take_turns(ticks: Ticks, held: ExitStack, count: int) -> None:
-    """However many, a tick has 1 MiB, and none gets its second share before each of the others has its first."""
+    """However many, a tick has 256 KiB, and none gets its second share before each of the others has its first."""
     tokens = busy(ticks, held, count)
     sums: Counter[int] = Counter()
     # While all have more than a share left.
@@ -94,7 +94,7 @@ def test_busy_ones_take_turns(ticks: Ticks, held: ExitStack, count: int) -> None
 
 @pytest.mark.parametrize("count", [1, 4, 8, 16])
 def test_a_quiet_one_among_busy_ones(ticks: Ticks, held: ExitStack, count: int) -> None:
-    """A byte waits for one round of shares at most, four of which fit into a tick."""
+    """A byte waits for one round of shares at most, two of which fit into a tick."""
     quiet, token = accepted(ticks)
     held.enter_context(quiet)
     tokens = busy(ticks, held, count)

@@ -13,7 +13,7 @@ from aiotls import _native
 from tests.native.test_reactor import Driver, attach
 from tests.reactor.remote import RECORD, Remote, accepted, pattern, stream_pair
 
-SCRATCH, SHARE, ARENA = 2**17, 2**18, 2**20
+SCRATCH, SHARE, ARENA = 2**17, 2**17, 2**18
 """What one call takes from the system; the plaintext of one connection in a tick, and of all (`reactor.rs`)."""
 ENDINGS = ("nothing", "close_notify", "fin", "close_notify and fin", "rst")
 

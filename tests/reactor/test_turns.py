@@ -15,8 +15,8 @@ from tests.reactor.remote import Remote, crowd, dial, pattern, stream_pair
 from tests.support.pairs import client_options, gone, server_options, until
 from tests.support.servers import echo, port_of, serving, to
 
-SHARE, ARENA = 2**18, 2**20
-SENDING = 4 * 2**20
+SHARE, ARENA = 2**17, 2**18
+SENDING = 2**18
 """Plaintext of one connection in a tick, of all, and what is sent (`reactor.rs`); a turn may have two ticks."""
 
 
@@ -210,7 +210,7 @@ def test_downloads(run: Run, count: int) -> None:
             async with Loop(work) as loop:
                 while left():
                     assert await ask() <= 8 + count
-                assert 0 < loop.most <= 2 * (SENDING + 2**20)
+                assert 0 < loop.most <= 2 * (SENDING + 2**17)
                 assert loop.late <= 3
 
     run(main)

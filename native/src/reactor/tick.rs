@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use mio::Events;
 
-use super::{Notice, Reactor, ACCEPTS, ARENA, BULK, HANDSHAKES, PULLS, SENDING, SHARE};
-use crate::connection::{engine, Connection, Stage};
+use super::{Notice, Reactor, ACCEPTS, ARENA, BULK, HANDSHAKES, PULLS, SCRATCH, SENDING, SHARE};
+use crate::connection::{engine, Connection, Stage, RECORD};
 use crate::engine::{Engine, Status};
 use crate::error::{clear_queue, Failure};
 use crate::fd;
@@ -25,7 +25,7 @@ impl Reactor {
             self.look();
             self.round(&mut handshakes);
             // While much was read more has come, and looking again costs less than coming back.
-            if self.used - self.before < BULK || self.used >= SHARE {
+            if self.used - self.before < BULK || self.used + RECORD > SHARE {
                 return std::mem::take(&mut self.notices);
             }
         }
@@ -171,7 +171,7 @@ impl Reactor {
         if connection.asking && connection.hung_up && connection.may_pull(&engine) {
             // Whether the peer is gone; what it has said before waits with the question.
             engine.state_mut().incoming.borrow(&mut self.scratch);
-            connection.pull(&mut engine);
+            connection.pull(&mut engine, SCRATCH);
             engine.state_mut().incoming.give_back(&mut self.scratch);
         }
         self.pushed += connection.push(&mut engine);
@@ -210,7 +210,7 @@ impl Reactor {
                 Status::WantInput if connection.may_pull(engine) && pulls < PULLS => {
                     pulls += 1;
                     connection.push(engine);
-                    connection.pull(engine);
+                    connection.pull(engine, SCRATCH);
                 }
                 Status::WantInput => {
                     connection.kicked |= connection.may_pull(engine);
@@ -247,9 +247,10 @@ impl Reactor {
             self.used += count;
             match status {
                 Status::Done => {}
-                Status::WantInput if connection.may_pull(engine) && pulls < PULLS => {
+                // What is taken from the kernel and finds no room would be copied away and back.
+                Status::WantInput if connection.may_pull(engine) && pulls < PULLS && limit - self.used >= RECORD => {
                     pulls += 1;
-                    connection.pull(engine);
+                    connection.pull(engine, limit - self.used);
                 }
                 other => break other,
             }
