@@ -66,7 +66,7 @@ class TestConnect:
         assert (options.hostname, options.servername) == ("localhost", "localhost")
         assert options.settings.reject_unauthorized is True
         assert options.settings.request_cert is False
-        assert options.is_server is False
+        assert options.settings.server is False
         assert (options.handshake_timeout, options.high_water_mark, options.timeout) == (120.0, 65536, None)
         assert options.allow_half_open is None
         assert options.settings.alpn == b""
@@ -218,7 +218,7 @@ class TestServername:
 class TestServer:
     def test_defaults(self) -> None:
         options = ServerOptions.parse({})
-        assert options.is_server is True
+        assert options.settings.server is True
         assert (options.settings.request_cert, options.settings.reject_unauthorized) == (False, True)
         assert (options.pause_on_connect, options.settings.request_cert) == (False, False)
         assert (options.hostname, options.servername) == ("", None)
@@ -233,8 +233,8 @@ class TestServer:
 
 class TestSocket:
     def test_either_side(self) -> None:
-        assert SocketOptions.parse({}).is_server is False
-        assert SocketOptions.parse({"is_server": True}).is_server is True
+        assert SocketOptions.parse({}).settings.server is False
+        assert SocketOptions.parse({"is_server": True}).settings.server is True
         assert SocketOptions.parse({"host": "a.example"}).servername == "a.example"
         refused(SocketOptions.parse, "ERR_INVALID_ARG_TYPE", "is_server", is_server="yes")
 

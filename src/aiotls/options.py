@@ -64,11 +64,6 @@ class SocketOptions:
     keep_alive: bool = False
     keep_alive_initial_delay: float = 0.0
 
-    @property
-    def is_server(self) -> bool:
-        """Which side it is."""
-        return self.settings.server
-
     @classmethod
     def parse(cls, keywords: Mapping[str, object]) -> Self:
         """Checks the keywords of `TLSSocket`: `WrapKeywords`.
@@ -193,7 +188,7 @@ def _fields(
 
 
 def _asks(fields: dict[str, Any], server: bool) -> Ask:
-    """What the handshake has to stop for, and what is collected."""
+    """What the handshake has to stop for, and what is collected; options that say no more are taken out of `fields`."""
     asks = Ask.TRACE if fields.pop("enable_trace", False) else Ask.NOTHING
     if fields.pop("request_ocsp", False) and not server:
         asks |= Ask.STAPLE
